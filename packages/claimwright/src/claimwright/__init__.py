@@ -1,0 +1,1 @@
+"""A parametric-insurance claims engine that pays each claim exactly once."""
