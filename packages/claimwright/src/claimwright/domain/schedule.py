@@ -1,0 +1,100 @@
+"""The payout schedule: tiers in rising order, each with its cumulative payout in per cent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from claimwright.domain.errors import InvalidMoneyError, InvalidTermsError
+from claimwright.domain.money import exact_percent, share_half_up
+
+#: The schedule used where nothing else is said: cumulative payout in per cent of the cover.
+TIER_PAYOUTS: Mapping[str, Decimal] = {
+    "tier1": Decimal(20),
+    "tier2": Decimal(50),
+    "tier3": Decimal(100),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A step of the payout schedule.
+
+    Attributes:
+        level: its name, as claims and risk events carry it.
+        rank: its place in the schedule, from 1.
+        payout_percent: cumulative payout in per cent of the cover, above 0, at most 100.
+    """
+
+    level: str
+    rank: int
+    payout_percent: Decimal
+
+    def full_minor(self, cover_minor: int) -> int:
+        """The exhaustion this tier reaches when no limit cuts it, rounded half up."""
+        return share_half_up(cover_minor, self.payout_percent)
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutSchedule:
+    """Tiers in rising order; strictly rising payouts, none above 100 per cent."""
+
+    tiers: tuple[Tier, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tiers:
+            raise InvalidTermsError("payout.tiers", "a payout schedule has at least one tier")
+        levels = [tier.level for tier in self.tiers]
+        if len(set(levels)) != len(levels):
+            raise InvalidTermsError("payout.tiers", f"each tier is named once, not {levels}")
+        floor = Decimal(0)
+        for position, tier in enumerate(self.tiers):
+            _check_tier(tier, position, floor)
+            floor = tier.payout_percent
+
+    @classmethod
+    def from_rules(cls, rules: "Mapping[str, object] | PayoutSchedule") -> "PayoutSchedule":
+        """A schedule from ``{level: cumulative payout in per cent}``, in the mapping's order.
+
+        Raises:
+            InvalidTermsError: empty, not strictly rising, above 100, or not exact numbers.
+        """
+        if isinstance(rules, PayoutSchedule):
+            return rules
+        return cls(
+            tuple(
+                Tier(level, rank, _percent(level, value))
+                for rank, (level, value) in enumerate(rules.items(), start=1)
+            )
+        )
+
+    def tier(self, level: str) -> Tier:
+        """The tier of that name.
+
+        Raises:
+            InvalidTermsError: the schedule has no such tier.
+        """
+        for tier in self.tiers:
+            if tier.level == level:
+                return tier
+        known = ", ".join(tier.level for tier in self.tiers)
+        raise InvalidTermsError("tier", f"{level!r} is not one of {known}")
+
+
+def _percent(level: str, value: object) -> Decimal:
+    try:
+        return exact_percent(value)
+    except InvalidMoneyError as error:
+        raise InvalidTermsError(f"payout.tiers.{level}", str(error)) from None
+
+
+def _check_tier(tier: Tier, position: int, floor: Decimal) -> None:
+    key = f"payout.tiers[{position}]"
+    if not tier.level or tier.level != tier.level.strip():
+        raise InvalidTermsError(f"{key}.level", "a tier has a name without surrounding spaces")
+    if tier.rank != position + 1:
+        raise InvalidTermsError(f"{key}.rank", f"ranks count from 1, so {position + 1} is due")
+    if not floor < tier.payout_percent <= 100:  # noqa: PLR2004 - per cent
+        raise InvalidTermsError(
+            f"{key}.payout_percent",
+            f"{tier.payout_percent} is not above {floor} and at most 100 per cent",
+        )
