@@ -1,0 +1,261 @@
+"""The environment, read once into one frozen value.
+
+Every setting is a variable ``CLAIMWRIGHT_<NAME OF THE FIELD>``. A variable with that prefix that
+names no field is an error, so that a typing mistake is never silent; variables that begin with
+``CLAIMWRIGHT_TEST_`` belong to the test-suite and are left alone.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from claimwright.domain.errors import InvalidInputError
+
+PREFIX = "CLAIMWRIGHT_"
+TEST_PREFIX = "CLAIMWRIGHT_TEST_"
+
+STATEMENTS_PER_TRANSACTION = 8
+"""The most statements the engine sends in one transaction; the lease is sized by it."""
+
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class Settings(BaseSettings):
+    """How this process runs; valid at birth and never changed.
+
+    Make it with `load_settings`. Constructed directly it takes its arguments and nothing from the
+    environment, and raises pydantic's ``ValidationError``. No address shows in its ``repr``.
+
+    Attributes:
+        database_url: the application role's PostgreSQL, as ``postgresql+asyncpg://``; None means
+            the embedded server.
+        owner_database_url: the owner role's address of the same database, which only migrations
+            use; None means `database_url`.
+        redis_url: ``redis://``, ``rediss://`` or ``unix://``; None means the embedded server.
+        data_folder: where the embedded servers keep their data; absolute.
+        lease_seconds: time-out of the lease on one policy and day.
+        lease_wait_seconds: how long a calculation waits for a held lease; 0 means not at all.
+        redis_patience_ms: the most a calculation loses to a Redis that does not answer.
+        require_lease: whether a calculation without a lease is an error.
+        lease_breaker_seconds: how long the lease is skipped after Redis did not answer.
+        pool_size: connections to PostgreSQL a process keeps.
+        statement_timeout_ms: PostgreSQL's ``statement_timeout``.
+        lock_timeout_ms: PostgreSQL's ``lock_timeout``, part of a statement's time and below it.
+        idle_in_transaction_timeout_ms: PostgreSQL's ``idle_in_transaction_session_timeout``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    database_url: SecretStr | None = None
+    owner_database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    data_folder: Path = Field(
+        default_factory=lambda: default_data_folder(is_root=running_as_root())
+    )
+    lease_seconds: Annotated[int, Field(ge=1, le=3_600)] = 120
+    lease_wait_seconds: Annotated[float, Field(ge=0, le=600)] = 10
+    redis_patience_ms: Annotated[int, Field(ge=1, le=10_000)] = 250
+    require_lease: bool = False
+    lease_breaker_seconds: Annotated[float, Field(ge=0, le=600)] = 5
+    pool_size: Annotated[int, Field(ge=1, le=1_000)] = 20
+    statement_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 5_000
+    lock_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 4_000
+    idle_in_transaction_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 5_000
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see above
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - see above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments only: `load_settings` is the one place that looks at an environment."""
+        return (init_settings,)
+
+    @field_validator("database_url", "owner_database_url")
+    @classmethod
+    def _speak_asyncpg(cls, address: SecretStr | None) -> SecretStr | None:
+        if address is None:
+            return None
+        return SecretStr(sqlalchemy_url(address.get_secret_value()))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _know_the_redis_scheme(cls, address: SecretStr | None) -> SecretStr | None:
+        if address and not address.get_secret_value().startswith(_REDIS_SCHEMES):
+            message = f"a Redis address begins with {', '.join(_REDIS_SCHEMES)}"
+            raise ValueError(message)
+        return address
+
+    @field_validator("data_folder")
+    @classmethod
+    def _be_absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().resolve()
+
+    @model_validator(mode="after")
+    def _keep_data_out_of_roots_home(self) -> "Settings":
+        embedded = self.database_url is None or self.redis_url is None
+        if embedded and running_as_root():
+            refuse_private_home(self.data_folder, Path("~root").expanduser())
+        return self
+
+    @model_validator(mode="after")
+    def _have_one_database(self) -> "Settings":
+        if self.owner_database_url is not None and self.database_url is None:
+            message = (
+                f"{PREFIX}OWNER_DATABASE_URL names the owner of a database that "
+                f"{PREFIX}DATABASE_URL does not give; set both, or none for the embedded server"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _let_no_transaction_outlive_its_lease(self) -> "Settings":
+        """Bound one transaction: each statement, and each pause after one, may use its time-out.
+
+        ``lock_timeout`` runs inside a statement's time, so that it adds nothing.
+        """
+        if self.lock_timeout_ms >= self.statement_timeout_ms:
+            message = (
+                f"{PREFIX}LOCK_TIMEOUT_MS ({self.lock_timeout_ms}) must be below "
+                f"{PREFIX}STATEMENT_TIMEOUT_MS ({self.statement_timeout_ms}): otherwise a wait "
+                "for a row lock ends as a slow statement"
+            )
+            raise ValueError(message)
+        step_ms = self.statement_timeout_ms + self.idle_in_transaction_timeout_ms
+        longest_ms = STATEMENTS_PER_TRANSACTION * step_ms
+        if longest_ms >= self.lease_seconds * 1_000:
+            message = (
+                f"{PREFIX}LEASE_SECONDS ({self.lease_seconds}) must be above the "
+                f"{longest_ms / 1_000:g} s a transaction may take: {STATEMENTS_PER_TRANSACTION} "
+                f"times {PREFIX}STATEMENT_TIMEOUT_MS + {PREFIX}IDLE_IN_TRANSACTION_TIMEOUT_MS; "
+                "otherwise a lease can end while its transaction still runs"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def migration_database_url(self) -> SecretStr | None:
+        """The address migrations use: the owner's if there is one; None means embedded."""
+        return self.owner_database_url or self.database_url
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from ``environ`` (default: this process's environment).
+
+    An empty variable counts as unset. Call it once, at the edge, and pass the value on.
+
+    Raises:
+        InvalidInputError: one sentence for each variable that is unknown or wrong; never a
+            variable's value where that may hold a password.
+    """
+    given = dict(os.environ if environ is None else environ)
+    unknown = sorted(_unknown_variables(given))
+    if unknown:
+        raise InvalidInputError("; ".join(map(_unknown_sentence, unknown)))
+    source = EnvSettingsSource(Settings, env_ignore_empty=True)
+    source.env_vars = {name.lower(): value for name, value in given.items() if value}
+    try:
+        return Settings(**source())
+    except ValidationError as error:
+        sentences = map(_sentence, error.errors(include_url=False, include_input=False))
+        # The cause is dropped because it refers to the values, passwords included.
+        raise InvalidInputError("; ".join(sentences)) from None
+
+
+def sqlalchemy_url(address: str) -> str:
+    """Return a PostgreSQL address as SQLAlchemy's asyncpg dialect wants it.
+
+    ``postgresql://`` becomes ``postgresql+asyncpg://`` and libpq's ``sslmode`` becomes ``ssl``.
+
+    Raises:
+        ValueError: the address is of another database or another driver; the message does not
+            repeat it.
+    """
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        message = "this is not a database address; write postgresql://user:password@host/database"
+        raise ValueError(message) from None
+    if url.drivername not in {"postgresql", "postgresql+asyncpg"}:
+        raise ValueError(_refusal(url.get_backend_name(), url.drivername))
+    query = {("ssl" if key == "sslmode" else key): value for key, value in url.query.items()}
+    asyncpg_url = url.set(drivername="postgresql+asyncpg", query=query)
+    return asyncpg_url.render_as_string(hide_password=False)
+
+
+def default_data_folder(*, is_root: bool) -> Path:
+    """Return where the embedded servers keep their data unless told otherwise.
+
+    Root has no usable home for this: PostgreSQL refuses to run as root, so its data must lie
+    where another system user can reach it.
+    """
+    return Path("/var/lib/claimwright") if is_root else platformdirs.user_data_path("claimwright")
+
+
+def running_as_root() -> bool:
+    """Whether this process is root; False where there is no such thing."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def refuse_private_home(folder: Path, home: Path) -> None:
+    """Raise ValueError if ``folder`` lies in root's own ``home``."""
+    if folder.is_relative_to(home) and home != Path("/"):
+        message = (
+            f"{folder} is inside {home}, which is private to root; as root PostgreSQL runs as "
+            "another system user that must be able to reach its data: choose a folder such as "
+            "/var/lib/claimwright"
+        )
+        raise ValueError(message)
+
+
+def _refusal(backend: str, driver: str) -> str:
+    if backend == "sqlite":
+        return (
+            "SQLite is not supported: it drops FOR UPDATE in silence, so that two workers could "
+            "pay the same claim; use postgresql://, or leave the variable out for the embedded one"
+        )
+    return f"{driver}:// is not supported; use postgresql:// or postgresql+asyncpg://"
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    for name in environ:
+        upper = name.upper()
+        if upper.startswith(PREFIX) and not upper.startswith(TEST_PREFIX) and upper not in known:
+            yield name
+
+
+def _unknown_sentence(name: str) -> str:
+    known = [f"{PREFIX}{field}".upper() for field in Settings.model_fields]
+    close = difflib.get_close_matches(name.upper(), known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{name} is not a setting{hint}"
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    reason = problem["msg"].removeprefix("Value error, ")
+    variable = "".join(f"{PREFIX}{part}".upper() for part in problem["loc"][:1])
+    return f"{variable}: {reason}" if variable else reason
