@@ -1,0 +1,116 @@
+"""Engines, sessions and transactions of the engine's own kind."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+
+from claimwright.domain.errors import SessionInUseError
+from claimwright.settings import Settings
+
+_OWN_SESSION = "claimwright"
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionLimits:
+    """How long a transaction may take, in milliseconds, before PostgreSQL ends it.
+
+    A statement's limit includes its wait for locks. A calculation is at most eight statements, so
+    that with the defaults the worst transaction ends well before its lease of 120 seconds.
+    """
+
+    statement_ms: int = 5_000
+    lock_ms: int = 4_000
+    idle_ms: int = 5_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> "TransactionLimits":
+        """The limits that the settings ask for."""
+        return cls(
+            settings.statement_timeout_ms,
+            settings.lock_timeout_ms,
+            settings.idle_in_transaction_timeout_ms,
+        )
+
+    def as_parameters(self) -> dict[str, str]:
+        """PostgreSQL's names of the limits, with their values as text."""
+        return {
+            "statement_timeout": str(self.statement_ms),
+            "lock_timeout": str(self.lock_ms),
+            "idle_in_transaction_session_timeout": str(self.idle_ms),
+        }
+
+
+def make_engine(
+    url: str, *, limits: TransactionLimits | None = None, pool_size: int = 20
+) -> AsyncEngine:
+    """An engine for the application: READ COMMITTED, UTC, bounded waits."""
+    parameters = (limits or TransactionLimits()).as_parameters()
+    return create_async_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=30,
+        connect_args={
+            "server_settings": {**parameters, "timezone": "UTC", "application_name": "claimwright"}
+        },
+    )
+
+
+def make_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Sessions that know the engine's limits are set already."""
+    return async_sessionmaker(engine, expire_on_commit=False, info={_OWN_SESSION: True})
+
+
+@asynccontextmanager
+async def own_transaction(session: AsyncSession) -> AsyncIterator[AsyncConnection]:
+    """A READ COMMITTED transaction of the engine's own on any session, committed at the end.
+
+    A session that somebody else made gets the engine's limits for this transaction alone.
+
+    Raises:
+        SessionInUseError: the session is already in a transaction.
+    """
+    if session.in_transaction():
+        raise SessionInUseError("the session is already in a transaction; commit or pass none")
+    async with session.begin():
+        connection = await session.connection(
+            execution_options={"isolation_level": "READ COMMITTED"}
+        )
+        if not session.info.get(_OWN_SESSION):
+            await _set_limits(connection, TransactionLimits())
+        yield connection
+
+
+@asynccontextmanager
+async def snapshot(
+    session: AsyncSession, *, statement_minutes: int
+) -> AsyncIterator[AsyncConnection]:
+    """One unchanging, read-only view of the whole database, for as long as the block runs.
+
+    Raises:
+        SessionInUseError: the session is already in a transaction.
+    """
+    if session.in_transaction():
+        raise SessionInUseError("the session is already in a transaction; commit or pass none")
+    async with session.begin():
+        connection = await session.connection(
+            execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        )
+        longest_ms = statement_minutes * 60_000
+        await _set_limits(connection, TransactionLimits(longest_ms, 4_000, longest_ms))
+        yield connection
+
+
+async def _set_limits(connection: AsyncConnection, limits: TransactionLimits) -> None:
+    calls = ", ".join(f"set_config('{name}', :{name}, true)" for name in limits.as_parameters())
+    await connection.execute(text(f"SELECT {calls}"), limits.as_parameters())

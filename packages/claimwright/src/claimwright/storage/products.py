@@ -1,0 +1,110 @@
+"""Product versions: immutable terms, known by code and version."""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+
+from sqlalchemy import Computed, func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import Mapped, mapped_column
+
+from claimwright.domain.errors import NotFoundError
+from claimwright.domain.terms import ProductTerms
+from claimwright.domain.terms_text import terms_from_mapping
+from claimwright.storage.base import Base
+
+
+class ProductVersion(Base):
+    """One version of a product's terms, as canonical JSON; the database derives the rest."""
+
+    __tablename__ = "product_versions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str]
+    version: Mapped[int]
+    terms: Mapped[str]
+    terms_sha256: Mapped[bytes]
+    variable: Mapped[str] = mapped_column(Computed(""))
+    frequency: Mapped[str] = mapped_column(Computed(""))
+    aggregate_limit_percent: Mapped[Decimal] = mapped_column(Computed(""))
+    plausible_minimum: Mapped[Decimal] = mapped_column(Computed(""))
+    plausible_maximum: Mapped[Decimal] = mapped_column(Computed(""))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+@lru_cache(maxsize=4096)
+def read_terms(canonical_json: str) -> ProductTerms:
+    """The terms behind a stored canonical JSON; remembered, since they never change."""
+    return terms_from_mapping(json.loads(canonical_json))
+
+
+async def add_version(
+    connection: AsyncConnection, terms: ProductTerms, *, version_id: int | None = None
+) -> tuple[int, int, bool]:
+    """Store terms as the next version of their product, unless they are stored already.
+
+    Returns:
+        The version's id, its number, and whether it is new.
+    """
+    await connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended('claimwright:product:' || :code, 0))"),
+        {"code": terms.code},
+    )
+    known = (
+        await connection.execute(
+            select(ProductVersion.id, ProductVersion.version).where(
+                ProductVersion.code == terms.code, ProductVersion.terms_sha256 == terms.sha256
+            )
+        )
+    ).one_or_none()
+    if known is not None:
+        return known.id, known.version, False
+    number = select(func.coalesce(func.max(ProductVersion.version), 0) + 1).where(
+        ProductVersion.code == terms.code
+    )
+    values: dict[str, object] = {
+        "code": terms.code,
+        "version": number.scalar_subquery(),
+        "terms": terms.canonical_json,
+        "terms_sha256": terms.sha256,
+    }
+    if version_id is not None:
+        values["id"] = version_id
+    added = (
+        await connection.execute(
+            insert(ProductVersion)
+            .values(values)
+            .returning(ProductVersion.id, ProductVersion.version)
+        )
+    ).one()
+    return added.id, added.version, True
+
+
+async def all_versions(connection: AsyncConnection) -> list[tuple[int, int, ProductTerms]]:
+    """(id, version, terms) of every product version, by code and version."""
+    rows = await connection.execute(
+        select(ProductVersion.id, ProductVersion.version, ProductVersion.terms).order_by(
+            ProductVersion.code, ProductVersion.version
+        )
+    )
+    return [(row.id, row.version, read_terms(row.terms)) for row in rows]
+
+
+async def find_version(
+    connection: AsyncConnection, code: str, version: int | None = None
+) -> tuple[int, int, ProductTerms]:
+    """(id, version, terms) of a product's version; the newest where none is named.
+
+    Raises:
+        NotFoundError: there is no such product or version.
+    """
+    query = select(ProductVersion.id, ProductVersion.version, ProductVersion.terms).where(
+        ProductVersion.code == code
+    )
+    if version is not None:
+        query = query.where(ProductVersion.version == version)
+    row = (await connection.execute(query.order_by(ProductVersion.version.desc()).limit(1))).first()
+    if row is None:
+        raise NotFoundError("product", code if version is None else f"{code} version {version}")
+    return row.id, row.version, read_terms(row.terms)

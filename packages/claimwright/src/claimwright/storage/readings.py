@@ -1,0 +1,157 @@
+"""Readings: append-only; the first value known of an instant counts, others are restatements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import Mapped, mapped_column
+
+from claimwright.domain.index import Reading
+from claimwright.storage.base import Base
+
+
+class StoredReading(Base):
+    """One measured value at a place and time; ``restates_id`` where another was known first."""
+
+    __tablename__ = "readings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    region: Mapped[str]
+    variable: Mapped[str]
+    observed_at: Mapped[datetime]
+    value: Mapped[Decimal]
+    restates_id: Mapped[int | None]
+    source: Mapped[str]
+    ingested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class QuarantinedReading(Base):
+    """A reading that a product's terms do not believe, with the reason."""
+
+    __tablename__ = "quarantined_readings"
+
+    product_version_id: Mapped[int] = mapped_column(primary_key=True)
+    reading_id: Mapped[int] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    quarantined_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+@dataclass(frozen=True, slots=True)
+class NewReading:
+    """A reading to be stored; ``observed_at`` is aware."""
+
+    region: str
+    variable: str
+    observed_at: datetime
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCounts:
+    """What became of readings that were offered."""
+
+    added: int
+    restated: int
+    known: int
+
+
+_INSERT_FIRST = text(
+    """
+    INSERT INTO readings (region, variable, observed_at, value, source)
+    SELECT region, variable, observed_at, value, :source
+    FROM unnest(CAST(:region AS text[]), CAST(:variable AS text[]),
+                CAST(:observed_at AS timestamptz[]), CAST(:value AS numeric[]))
+         WITH ORDINALITY AS n (region, variable, observed_at, value, place)
+    ORDER BY place
+    ON CONFLICT DO NOTHING
+    RETURNING id
+    """
+)
+# A statement of its own, after the first has waited for whoever stored the same instants: only
+# a later statement sees what they stored.
+_INSERT_RESTATEMENTS = text(
+    """
+    INSERT INTO readings (region, variable, observed_at, value, source, restates_id)
+    SELECT n.region, n.variable, n.observed_at, n.value, :source, f.id
+    FROM unnest(CAST(:region AS text[]), CAST(:variable AS text[]),
+                CAST(:observed_at AS timestamptz[]), CAST(:value AS numeric[]))
+         WITH ORDINALITY AS n (region, variable, observed_at, value, place)
+    JOIN readings f ON f.region = n.region AND f.variable = n.variable
+        AND f.observed_at = n.observed_at AND f.restates_id IS NULL AND f.value <> n.value
+    ORDER BY n.place
+    ON CONFLICT DO NOTHING
+    RETURNING id
+    """
+)
+_QUARANTINE = text(
+    """
+    INSERT INTO quarantined_readings (product_version_id, reading_id, reason)
+    SELECT p.id, r.id,
+           CASE WHEN r.value < p.plausible_minimum
+                THEN r.value || ' is below the plausible minimum ' || p.plausible_minimum
+                ELSE r.value || ' is above the plausible maximum ' || p.plausible_maximum END
+    FROM readings r JOIN product_versions p ON p.variable = r.variable
+    WHERE (r.value < p.plausible_minimum OR r.value > p.plausible_maximum)
+      AND (CAST(:product_version_id AS bigint) IS NULL OR p.id = :product_version_id)
+      AND (CAST(:reading_ids AS bigint[]) IS NULL OR r.id = ANY(:reading_ids))
+    ON CONFLICT DO NOTHING
+    """
+)
+
+
+async def insert_readings(
+    connection: AsyncConnection, readings: Sequence[NewReading], source: str
+) -> StoredCounts:
+    """Store readings that are not known; another value for a known instant is a restatement."""
+    columns = {
+        name: [getattr(reading, name) for reading in readings]
+        for name in NewReading.__dataclass_fields__
+    }
+    parameters = {**columns, "source": source}
+    added = list(await connection.scalars(_INSERT_FIRST, parameters))
+    restated: list[int] = []
+    if len(added) < len(readings):
+        restated = list(await connection.scalars(_INSERT_RESTATEMENTS, parameters))
+    await quarantine(connection, reading_ids=[*added, *restated])
+    return StoredCounts(len(added), len(restated), len(readings) - len(added) - len(restated))
+
+
+async def quarantine(
+    connection: AsyncConnection,
+    *,
+    product_version_id: int | None = None,
+    reading_ids: Sequence[int] | None = None,
+) -> int:
+    """Note the readings that the known terms do not believe, of these terms or these readings.
+
+    The note is for people. Whether a reading triggers is decided from the terms, each time.
+    """
+    found = await connection.execute(
+        _QUARANTINE, {"product_version_id": product_version_id, "reading_ids": reading_ids}
+    )
+    return found.rowcount
+
+
+async def readings_between(
+    connection: AsyncConnection,
+    region: str,
+    variable: str,
+    starts_at: datetime,
+    ends_at: datetime,
+) -> list[Reading]:
+    """The readings that count, from ``starts_at`` up to, not including, ``ends_at``."""
+    rows = await connection.execute(
+        select(StoredReading.id, StoredReading.observed_at, StoredReading.value)
+        .where(
+            StoredReading.region == region,
+            StoredReading.variable == variable,
+            StoredReading.observed_at >= starts_at,
+            StoredReading.observed_at < ends_at,
+            StoredReading.restates_id.is_(None),
+        )
+        .order_by(StoredReading.observed_at)
+    )
+    return [Reading(row.id, row.observed_at, row.value) for row in rows]

@@ -1,0 +1,128 @@
+"""Risk events: the fact that a trigger happened. Append-only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import ARRAY, BigInteger, DateTime, bindparam, func, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import Mapped, mapped_column
+
+from claimwright.domain.triggers import Trigger
+from claimwright.storage.base import Base
+from claimwright.storage.policies import PolicyRow
+
+
+class RiskEvent(Base):
+    """A risk event: terms, region, UTC instant, tier, and the index that reached it.
+
+    ``zone`` and ``local_date`` are set where it was made from readings: whose local day its
+    index is of. ``reading_ids`` are the readings the index was made of.
+    """
+
+    __tablename__ = "risk_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    product_version_id: Mapped[int]
+    region: Mapped[str]
+    triggered_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    tier_level: Mapped[str]
+    value: Mapped[Decimal | None]
+    zone: Mapped[str | None]
+    local_date: Mapped[date | None]
+    reading_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")
+    note: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A risk event as one statement saw it; what the rules are given."""
+
+    id: int
+    product_version_id: int
+    region: str
+    triggered_at: datetime
+    tier_level: str
+    value: Decimal | None
+    zone: str | None
+    local_date: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexGroup:
+    """Whose index it is: the index is evaluated once per terms, region and zone."""
+
+    product_version_id: int
+    region: str
+    zone: str
+
+
+EVENT_COLUMNS = ", ".join(f"e.{name}" for name in EventRow.__dataclass_fields__)
+
+_FOR_POLICY = text(
+    f"""
+    SELECT {EVENT_COLUMNS}
+    FROM risk_events e
+    WHERE e.product_version_id = :product_version_id AND e.region = :region
+      AND (e.zone IS NULL OR e.zone = :zone)
+      AND e.triggered_at >= :starts_at AND e.triggered_at < :ends_at
+      AND NOT EXISTS (SELECT FROM event_withdrawals w
+                      WHERE w.policy_id = :policy_id AND w.event_id = e.id)
+    ORDER BY e.triggered_at, e.id
+    """
+)
+_INSERT_MADE = text(
+    """
+    INSERT INTO risk_events (product_version_id, region, zone, local_date, triggered_at,
+                             tier_level, value, reading_ids)
+    VALUES (:product_version_id, :region, :zone, :local_date, :triggered_at, :tier_level,
+            :value, :reading_ids)
+    ON CONFLICT DO NOTHING
+    """
+).bindparams(bindparam("reading_ids", type_=ARRAY(BigInteger)))
+
+
+async def events_for_policy(
+    connection: AsyncConnection, policy: PolicyRow, starts_at: datetime, ends_at: datetime
+) -> list[EventRow]:
+    """Events that concern the policy, in order of (timestamp, id), without withdrawn ones."""
+    rows = await connection.execute(
+        _FOR_POLICY,
+        {
+            "product_version_id": policy.product_version_id,
+            "region": policy.coverage_region,
+            "zone": policy.zone,
+            "policy_id": policy.id,
+            "starts_at": starts_at,
+            "ends_at": ends_at,
+        },
+    )
+    return [EventRow(*row) for row in rows]
+
+
+async def insert_made_events(
+    connection: AsyncConnection,
+    group: IndexGroup,
+    triggers: Sequence[tuple[date, Trigger]],
+) -> None:
+    """Store what evaluations of local days found, unless an event of that day and tier is there.
+
+    Keeping the first is right: two evaluations of one day that overtake each other differ only
+    in when a tier was reached, never in whether, and a day pays by the tiers it reached.
+    """
+    for day, trigger in sorted(triggers, key=lambda item: (item[0], item[1].tier_level)):
+        await connection.execute(
+            _INSERT_MADE,
+            {
+                "product_version_id": group.product_version_id,
+                "region": group.region,
+                "zone": group.zone,
+                "local_date": day,
+                "triggered_at": trigger.triggered_at,
+                "tier_level": trigger.tier_level,
+                "value": trigger.index,
+                "reading_ids": list(trigger.reading_ids),
+            },
+        )

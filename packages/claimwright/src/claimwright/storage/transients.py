@@ -1,0 +1,35 @@
+"""Which database errors go away when the transaction is done again."""
+
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+#: SQLSTATEs after which a new transaction can succeed (PostgreSQL's appendix "Error Codes").
+TRANSIENT_SQLSTATES: Final = frozenset(
+    {
+        "08000", "08001", "08003", "08004", "08006",  # the connection broke
+        "23P01",  # the key: somebody else's layer came first; read again and decide again
+        "25P03",  # idle in transaction for too long
+        "40001", "40003", "40P01",  # serialization failure, unknown completion, deadlock
+        "53300",  # too many connections
+        "55P03",  # a lock was not available in time
+        "57014",  # the statement took too long
+        "57P01", "57P02", "57P03", "57P05",  # the server is shutting down, crashed or starting
+    }
+)  # fmt: skip
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The SQLSTATE behind an error; ``08006`` for a connection that broke without one."""
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None)
+        if state:
+            return str(state)
+        broken = error.connection_invalidated or isinstance(error, InterfaceError)
+        return "08006" if broken or isinstance(error, OperationalError) else None
+    return "08001" if isinstance(error, OSError) else None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether doing the transaction again can help."""
+    return sqlstate_of(error) in TRANSIENT_SQLSTATES
