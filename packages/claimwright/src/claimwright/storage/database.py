@@ -59,9 +59,10 @@ def make_engine(
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=30,
+        pool_timeout=10,
         connect_args={
-            "server_settings": {**parameters, "timezone": "UTC", "application_name": "claimwright"}
+            "timeout": 5,
+            "server_settings": {**parameters, "timezone": "UTC", "application_name": "claimwright"},
         },
     )
 

@@ -21,12 +21,13 @@ TRANSIENT_SQLSTATES: Final = frozenset(
 
 def sqlstate_of(error: BaseException) -> str | None:
     """The SQLSTATE behind an error; ``08006`` for a connection that broke without one."""
+    state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+    if state:
+        return str(state)
+    if isinstance(error, InterfaceError | OperationalError):
+        return "08006"
     if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None)
-        if state:
-            return str(state)
-        broken = error.connection_invalidated or isinstance(error, InterfaceError)
-        return "08006" if broken or isinstance(error, OperationalError) else None
+        return "08006" if error.connection_invalidated else None
     return "08001" if isinstance(error, OSError) else None
 
 

@@ -1,0 +1,249 @@
+"""Calculate the claims of one policy and one local date, exactly once."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID, uuid4
+
+import stamina
+from redis.asyncio import Redis
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from claimwright.domain.calendar import local_date, local_day_span
+from claimwright.domain.errors import CalculationError, SessionInUseError
+from claimwright.domain.facts import EventFacts, PolicyFacts
+from claimwright.domain.layers import ClaimDraft
+from claimwright.domain.terms import ProductTerms
+from claimwright.locks import Lease, LeaseOptions, lease, lease_key
+from claimwright.metrics import CLAIMS_CREATED, TRANSACTIONS_RETRIED
+from claimwright.runtime import current_runtime, get_session
+from claimwright.storage.claims import (
+    Claim,
+    ClaimRow,
+    Provenance,
+    claims_of_calculation,
+    claims_of_policy,
+    insert_claims,
+)
+from claimwright.storage.database import own_transaction
+from claimwright.storage.policies import PolicyRow, lock_policies, read_policy
+from claimwright.storage.risk_events import EventRow, events_for_policy
+from claimwright.storage.transients import is_transient, sqlstate_of
+
+ENGINE_VERSION: Final = version("claimwright")
+# A transaction lasts 80 s at worst (eight statements of 5 s with idles of 5 s between them); with
+# retries begun within 30 s, the last one ends before the lease's 120 s.
+_ATTEMPTS: Final = 6
+_RETRY_SECONDS: Final = 30.0
+_FIRST_WAIT_SECONDS: Final = 0.05
+_LONGEST_WAIT_SECONDS: Final = 1.0
+
+
+class HasId(Protocol):
+    """Anything that names a policy; everything else about it is read under the lock."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102 - the class says it
+
+
+class Case(NamedTuple):
+    """What one calculation decides from, all of it read under the policy's row lock."""
+
+    policy: PolicyRow
+    terms: ProductTerms
+    events: Sequence[EventRow]
+    claims: Sequence[ClaimRow]
+
+
+async def read_case(connection: AsyncConnection, policy_id: int, target_date: date) -> Case:
+    """The policy, the events of one of its local dates, and all its claims, by plain reads."""
+    policy, terms = await read_policy(connection, policy_id)
+    span = local_day_span(target_date, policy.zone, terms.day_boundary)
+    if span is None:
+        return Case(policy, terms, [], [])
+    events = await events_for_policy(connection, policy, *span)
+    of_date = [
+        event
+        for event in events
+        if local_date(event.triggered_at, policy.zone, terms.day_boundary) == target_date
+    ]
+    claims = await claims_of_policy(connection, policy_id) if of_date else []
+    return Case(policy, terms, of_date, claims)
+
+
+def settle(case: Case) -> list[ClaimDraft]:
+    """What the rules make of a case."""
+    return case.terms.calculator.calculate(case.events, case.policy, case.claims)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCalculation:
+    """Lease outside, transaction inside, key beneath, as parts that can be told apart.
+
+    The parts are arguments so that a proof can take one away and see what the others hold.
+
+    Attributes:
+        take_lease: keeps other workers of the same policy and date from duplicate work.
+        lock_policies: serialises every writer of a policy, whatever the date.
+        read_case: plain reads, in statements after the lock.
+        settle: the pure rules.
+    """
+
+    take_lease: Callable[[Redis, str, LeaseOptions], AbstractAsyncContextManager[Lease]] = lease
+    lock_policies: Callable[[AsyncConnection, Iterable[int]], Awaitable[None]] = lock_policies
+    read_case: Callable[[AsyncConnection, int, date], Awaitable[Case]] = read_case
+    settle: Callable[[Case], list[ClaimDraft]] = settle
+
+    async def run(
+        self,
+        session: AsyncSession,
+        redis_client: Redis,
+        policy_id: int,
+        target_date: date,
+        options: LeaseOptions,
+    ) -> list[Claim]:
+        """The claims this calculation created; see `process_policy_claims` for the rest."""
+        if session.in_transaction():
+            raise SessionInUseError("the session is already in a transaction; commit or pass none")
+        calculation_id = uuid4()
+        async with self.take_lease(redis_client, lease_key(policy_id, target_date), options):
+            try:
+                claims = await self._retried(session, policy_id, target_date, calculation_id)
+            except (DBAPIError, OSError) as error:
+                raise CalculationError(
+                    f"policy {policy_id}, {target_date}: the database said "
+                    f"{sqlstate_of(error) or type(error).__name__}; nothing was stored"
+                ) from error
+        for claim in claims:
+            CLAIMS_CREATED.labels(claim.tier_level).inc()
+        return claims
+
+    async def _retried(
+        self, session: AsyncSession, policy_id: int, target_date: date, calculation_id: UUID
+    ) -> list[Claim]:
+        attempts = stamina.retry_context(
+            on=_counts_as_transient,
+            attempts=_ATTEMPTS,
+            timeout=_RETRY_SECONDS,
+            wait_initial=_FIRST_WAIT_SECONDS,
+            wait_max=_LONGEST_WAIT_SECONDS,
+            wait_jitter=_FIRST_WAIT_SECONDS,
+        )
+        async for attempt in attempts:
+            with attempt:
+                async with own_transaction(session) as connection:
+                    await self.lock_policies(connection, [policy_id])
+                    if attempt.num > 1:
+                        # The reply to a COMMIT may have been lost: then its claims are there.
+                        stored = await claims_of_calculation(connection, policy_id, calculation_id)
+                        if stored:
+                            return stored
+                    case = await self.read_case(connection, policy_id, target_date)
+                    provenance = Provenance(calculation_id, case.terms.sha256, ENGINE_VERSION)
+                    return await insert_claims(connection, self.settle(case), provenance)
+        raise AssertionError("a retry context ends by returning or raising")
+
+
+async def process_policy_claims(
+    session: AsyncSession | None = None,
+    *,
+    redis_client: Redis,
+    policy: HasId,
+    target_date: date,
+    blocking_timeout: float = 10.0,
+    require_lease: bool = False,
+    calculation: PolicyCalculation | None = None,
+) -> list[Claim]:
+    """Calculate and store what one policy's events of one local date still add to its claims.
+
+    Two workers, one policy, two dates of one month (the lease does not help: its key has the
+    date)::
+
+        worker A                         worker B
+        lease …:2025-01-05
+        BEGIN                            lease …:2025-01-20
+        lock policy 7                    BEGIN
+        read policy, events, claims      lock policy 7 … waits
+        INSERT layer (0, 50 %]             |
+        COMMIT  ------------------------>  has the lock
+        release lease                    read policy, events, claims: sees (0, 50 %]
+                                         50 % are paid: nothing to add
+                                         COMMIT, release lease
+
+    - The lease only saves duplicate work. It may be lost, or skipped when Redis is away.
+    - The lock is a statement alone, and everything is read by later statements: a statement that
+      waits for a lock still sees the state from before its wait.
+    - The database itself refuses an overlapping layer, whoever writes it. That refusal is rolled
+      back, read again and decided again, as is any transient error, a bounded number of times.
+    - When the reply to COMMIT is lost, the next attempt finds the claims of this calculation.
+
+    Args:
+        session: one that is in no transaction; by default one of the default runtime's.
+        redis_client: takes the lease ``lock:claim_calc:{policy.id}:{date}``.
+        policy: whose id counts; everything else is read under the lock.
+        target_date: a local date of the policy's zone.
+        blocking_timeout: seconds to wait for a held lease, 0 for not at all.
+        require_lease: whether to fail when Redis is away, instead of counting and going on.
+        calculation: the parts to use; by default all of them.
+
+    Returns:
+        The claims this call created; an empty list when nothing was to add.
+
+    Raises:
+        LockNotAcquiredError: another worker held the lease all the time; nothing is lost by it.
+        SessionInUseError: the session is already in a transaction.
+        NotFoundError: there is no such policy.
+        CalculationError: the database failed for good; nothing was stored.
+    """
+    options = LeaseOptions(blocking_timeout_seconds=blocking_timeout, required=require_lease)
+    parts = calculation or PolicyCalculation()
+    if session is not None:
+        return await parts.run(session, redis_client, policy.id, target_date, options)
+    async with get_session() as own_session:
+        return await parts.run(own_session, redis_client, policy.id, target_date, options)
+
+
+async def run_claim_calculation_task(policy_id: int, target_date: str) -> int:
+    """Calculate one policy and date on the default runtime; returns how many claims were created.
+
+    Args:
+        policy_id: the policy's id.
+        target_date: ``YYYY-MM-DD``, local to the policy's zone.
+    """
+    runtime = current_runtime()
+    async with runtime.sessions() as session:
+        claims = await PolicyCalculation().run(
+            session,
+            runtime.redis,
+            policy_id,
+            date.fromisoformat(target_date),
+            runtime.lease_options,
+        )
+    return len(claims)
+
+
+async def calculate_claims(
+    policy: PolicyFacts, events: Iterable[EventFacts], *, session: AsyncSession | None = None
+) -> list[ClaimDraft]:
+    """What these events alone are worth to a stored policy, by its terms; nothing is stored.
+
+    Raises:
+        NotFoundError: there is no such policy.
+    """
+    if session is not None:
+        _, terms = await read_policy(await session.connection(), policy.id)
+    else:
+        async with get_session() as own_session:
+            _, terms = await read_policy(await own_session.connection(), policy.id)
+    return terms.calculator.calculate(events, policy, [])
+
+
+def _counts_as_transient(error: Exception) -> bool:
+    if not is_transient(error):
+        return False
+    TRANSACTIONS_RETRIED.labels(sqlstate_of(error) or "").inc()
+    return True
