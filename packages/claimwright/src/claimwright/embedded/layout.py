@@ -56,9 +56,10 @@ def open_folder(folder: Path) -> Path:
     if _SHELL_CHARACTERS & set(str(absolute)):
         raise EmbeddedServerError(f"choose a data folder without quotes, $ and \\: {absolute}")
     try:
-        if not absolute.exists():
-            absolute.mkdir(parents=True)
-            absolute.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        absolute.mkdir(parents=True)
+        absolute.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    except FileExistsError:
+        pass
     except OSError as error:
         raise EmbeddedServerError(f"cannot make {absolute}: {error.strerror}") from error
     return absolute

@@ -19,7 +19,10 @@ from claimwright.embedded.programs import run, run_checked
 START_SECONDS = 60
 STOP_SECONDS = 30
 
-_POLL_SECONDS = 0.05
+_START_FAILURES = 5
+"""More than one, because the workers of a killed server hold its memory for a moment."""
+
+_POLL_SECONDS = 0.1
 _LOG_LINES = 15
 
 # Exit statuses of pg_isready.
@@ -42,15 +45,25 @@ def ensure_postgres(layout: Layout, settings: Mapping[str, str]) -> None:
     if not layout.data.exists():
         _make_cluster(layout, settings)
     deadline = time.monotonic() + START_SECONDS
+    failures = 0
     while (state := _state(layout)) != _READY:
-        if time.monotonic() > deadline:
-            raise EmbeddedServerError(f"PostgreSQL is not ready:\n{_log_end(layout)}")
-        if state == _CHANGING or not _start(layout, settings):
-            time.sleep(_POLL_SECONDS)
+        if state != _CHANGING:
+            if _start(layout, settings):
+                continue
+            failures += not _has_process(layout)
+        if failures == _START_FAILURES or time.monotonic() > deadline:
+            raise EmbeddedServerError(f"PostgreSQL did not start:\n{_log_end(layout)}")
+        time.sleep(_POLL_SECONDS)
 
 
 def stop_postgres(layout: Layout) -> None:
-    """Stop PostgreSQL, disconnecting its clients; nothing happens if it does not run."""
+    """Stop PostgreSQL, disconnecting its clients; nothing happens if it does not run.
+
+    Raises:
+        EmbeddedServerError: it goes on running.
+    """
+    if not layout.data.exists():
+        return
     for mode in ("fast", "immediate"):
         wait = ["-w", "-t", str(STOP_SECONDS)]
         _pg_ctl(layout, ["stop", "-m", mode, *wait], STOP_SECONDS + 10)
@@ -88,7 +101,7 @@ def _state(layout: Layout) -> int:
 
 
 def _start(layout: Layout, settings: Mapping[str, str]) -> bool:
-    """Start the server and wait for it; False if another one still holds the data folder."""
+    """Start the server and wait for it; whether it did."""
     options = {
         **_DEFAULT_SETTINGS,
         **settings,
@@ -99,11 +112,7 @@ def _start(layout: Layout, settings: Mapping[str, str]) -> bool:
     }
     words = " ".join(f"-c {shlex.quote(f'{key}={value}')}" for key, value in options.items())
     arguments = ["start", "-w", "-t", str(START_SECONDS), "-l", str(_log(layout)), "-o", words]
-    if _pg_ctl(layout, arguments, START_SECONDS + 10):
-        return True
-    if _has_process(layout):
-        return False
-    raise EmbeddedServerError(f"PostgreSQL did not start:\n{_log_end(layout)}")
+    return _pg_ctl(layout, arguments, START_SECONDS + 10)
 
 
 def _has_process(layout: Layout) -> bool:

