@@ -69,14 +69,21 @@ def verify_period_payout_invariant(claims: Iterable[ClaimFacts], policy: PolicyF
 def verify_no_downgrade(
     claims: Iterable[ClaimFacts], payout_rules: Mapping[str, object] | PayoutSchedule
 ) -> None:
-    """Within a period, a higher layer never belongs to a lower tier than the one below it."""
+    """No layer lies above what its tier pays: the per cents up to it stay within the tier's.
+
+    So a lower tier pays nothing on top of a higher one, unless the limit had cut the higher one
+    short of the lower and a void made room: then the lower tops it up to its own payout.
+    """
     schedule = PayoutSchedule.from_rules(payout_rules)
     for (policy_id, period), layers in live_layers(claims).items():
-        for lower, upper in pairwise(layers):
-            if schedule.tier(upper.tier_level).rank < schedule.tier(lower.tier_level).rank:
+        reached_percent = Decimal(0)
+        for claim in layers:
+            reached_percent += claim.payout_percentage
+            tier_percent = schedule.tier(claim.tier_level).payout_percent
+            if reached_percent > tier_percent:
                 raise InvariantViolationError(
-                    f"policy {policy_id}, period {period}: {upper.tier_level} lies above "
-                    f"{lower.tier_level}"
+                    f"policy {policy_id}, period {period}: {claim.tier_level} pays up to "
+                    f"{tier_percent} %, its layer {_text(claim)} reaches {reached_percent} %"
                 )
 
 

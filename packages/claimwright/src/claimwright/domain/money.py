@@ -1,7 +1,7 @@
 """Amounts as integers in the minor unit of their currency, and percentages of them.
 
 No float is ever involved: an amount enters as decimal text, a percentage as `Decimal`, and the
-only rounding is half up to the minor unit, in `share_half_up`.
+only rounding of money is half up to the minor unit, in `share_half_up`.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -86,10 +86,13 @@ def share_half_up(amount_minor: int, percent: Decimal) -> int:
 
 
 def percentage_of(part_minor: int, whole_minor: int) -> Decimal:
-    """What per cent of the whole a part is, rounded half up to six decimals."""
+    """What per cent of the whole a part is, rounded down to six decimals.
+
+    Down, so that the percentages of several parts never add up to more than the tier that
+    the parts belong to, however often a limit cut them.
+    """
     scale = 10**PERCENT_DECIMALS
-    quotient, rest = divmod(part_minor * 100 * scale, whole_minor)
-    return Decimal(quotient + (2 * rest >= whole_minor)).scaleb(-PERCENT_DECIMALS)
+    return Decimal(part_minor * 100 * scale // whole_minor).scaleb(-PERCENT_DECIMALS)
 
 
 def plain(number: Decimal) -> str:
