@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import socket
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from typing import TYPE_CHECKING
@@ -22,10 +23,18 @@ KEY = "lock:claim_calc:7:2025-01-15"
 ONCE = LeaseOptions(blocking_timeout_seconds=0)
 
 
+def free_port() -> int:
+    """Let the system choose: two servers that search upwards from one port would collide."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     folder: Path = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(data_dir=folder) as running:
+    with ValkeyServer(port=free_port(), data_dir=folder) as running:
         yield running
 
 

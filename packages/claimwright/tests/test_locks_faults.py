@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Protocol, Self
@@ -103,10 +104,18 @@ class Relay:
                 writer.write(reply)
 
 
+def free_port() -> int:
+    """Let the system choose: two servers that search upwards from one port would collide."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     folder: Path = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(data_dir=folder) as running:
+    with ValkeyServer(port=free_port(), data_dir=folder) as running:
         yield running
 
 
@@ -227,6 +236,33 @@ async def test_a_key_whose_reply_never_comes_is_taken_back_by_another_connection
         assert await client.exists(KEY) == 0
 
 
+async def test_a_clean_up_without_a_reply_leaves_another_workers_key_alone(
+    relayed: Relayed, client: Redis
+) -> None:
+    await client.set(KEY, "another worker")
+    async with relayed("hold_reply") as (relay, through):
+        task = asyncio.create_task(hold(through))
+        await relay.caught.wait()
+        assert isinstance(await cancelled_after(0, task), asyncio.CancelledError)
+    assert await client.get(KEY) == b"another worker"
+
+
+async def test_a_cancelled_attempt_sends_nothing_after_the_reply_it_waited_for(
+    relayed: Relayed, client: Redis
+) -> None:
+    await client.set(KEY, "another worker")
+    async with relayed("hold_reply") as (relay, through):
+        task = asyncio.create_task(hold(through, LeaseOptions(patience_ms=5_000)))
+        await relay.caught.wait()
+        task.cancel()
+        await steps(20)
+        relay.let_go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert relay.sets() == 1
+    assert await client.get(KEY) == b"another worker"
+
+
 async def test_more_cancellations_during_the_clean_up_leave_no_key_either(
     relayed: Relayed, client: Redis
 ) -> None:
@@ -315,6 +351,21 @@ async def test_waiting_gets_the_lease_when_it_is_released_however_long_that_take
     assert await client.exists(KEY) == 0
 
 
+async def test_a_busy_event_loop_is_not_taken_for_a_silent_server(client: Redis) -> None:
+    async def keep_the_loop_busy() -> None:
+        while True:
+            until_seconds = time.perf_counter() + 0.01
+            while time.perf_counter() < until_seconds:
+                pass
+            await asyncio.sleep(0)
+
+    await client.ping()
+    busy = asyncio.create_task(keep_the_loop_busy())
+    async with lease(client, KEY, LeaseOptions(patience_ms=40)) as got:
+        assert got.held
+    busy.cancel()
+
+
 async def test_a_half_open_server_costs_a_moment_and_the_work_is_done_without_a_lease(
     relayed: Relayed,
 ) -> None:
@@ -331,18 +382,14 @@ async def test_a_half_open_server_costs_a_moment_and_the_work_is_done_without_a_
 async def test_a_server_that_refuses_connections_costs_a_moment_whatever_the_clients_retries() -> (
     None
 ):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        began_at = now_seconds()
-        async with Redis(port=port) as patient, lease(patient, KEY, OPTIONS) as got:
-            assert not got.held
-        skipped = counted("skipped", reason="unreachable")
-        async with (
-            make_redis_client(f"redis://127.0.0.1:{port}") as quick,
-            lease(quick, KEY, OPTIONS) as got,
-        ):
-            assert not got.held
+    port = free_port()
+    began_at = now_seconds()
+    async with Redis(port=port) as patient, lease(patient, KEY, OPTIONS) as got:
+        assert not got.held
+    skipped = counted("skipped", reason="unreachable")
+    quick = make_redis_client(f"redis://127.0.0.1:{port}")
+    async with quick, lease(quick, KEY, OPTIONS) as got:
+        assert not got.held
     assert now_seconds() - began_at < FAR_BELOW_REDIS_PYS_RETRIES_SECONDS
     assert counted("skipped", reason="unreachable") == skipped + 1
 
@@ -388,7 +435,7 @@ async def test_a_server_killed_during_the_body_counts_a_lost_lease_and_nothing_h
     tmp_path: Path,
 ) -> None:
     lost = counted("lost")
-    doomed = ValkeyServer(data_dir=tmp_path)
+    doomed = ValkeyServer(port=free_port(), data_dir=tmp_path)
     doomed.start()
     async with Redis(port=doomed.port) as redis_client:
         async with lease(redis_client, KEY, OPTIONS) as got:
