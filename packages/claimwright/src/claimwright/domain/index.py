@@ -13,6 +13,7 @@ from decimal import Context, Decimal, Inexact
 from enum import StrEnum
 
 from claimwright.domain.errors import InvalidTermsError
+from claimwright.domain.numbers import terms_number
 
 # Sums are exact or an error: 60 digits hold any sum of the readings that are stored.
 _EXACT = Context(prec=60, traps=[Inexact])
@@ -87,6 +88,8 @@ class IndexDefinition:
         self._check_window()
         if not 1 <= self.cadence_minutes <= _MINUTES_OF_DAY:
             raise InvalidTermsError("index.cadence_minutes", "is 1 to 1440 minutes")
+        terms_number("index.plausible.minimum", self.plausible_minimum)
+        terms_number("index.plausible.maximum", self.plausible_maximum)
         if not self.plausible_minimum < self.plausible_maximum:
             raise InvalidTermsError("index.plausible", "its minimum lies below its maximum")
 

@@ -39,7 +39,8 @@ def check_transition(before: str, after: str) -> None:
     """Refuse a change of status that the table does not have.
 
     Raises:
-        InvalidTransitionError: the change is not in `TRANSITIONS`.
+        InvalidTransitionError: the change is not in `TRANSITIONS`, as with unknown words.
     """
-    if ClaimStatus(after) not in TRANSITIONS[ClaimStatus(before)]:
+    allowed = {(start, end) for start, ends in TRANSITIONS.items() for end in ends}
+    if (before, after) not in allowed:
         raise InvalidTransitionError(before, after)

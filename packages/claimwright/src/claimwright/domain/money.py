@@ -33,6 +33,9 @@ LARGEST_AMOUNT_MINOR = 10**16
 #: Decimals a percentage may have.
 PERCENT_DECIMALS = 6
 
+# Far more than money or weather needs; it bounds the work on a number given from outside.
+_MOST_DIGITS = 60
+
 
 def currency_decimals(currency: str) -> int:
     """The number of decimals of the currency's minor unit (ISO 4217).
@@ -53,11 +56,10 @@ def to_minor(amount: str | int | Decimal, currency: str) -> int:
         InvalidMoneyError: not a number, more decimals than the currency has, or out of bounds.
     """
     decimals = currency_decimals(currency)
-    exact = _exact_decimal(amount)
-    scaled = exact.scaleb(decimals)
-    if scaled != scaled.to_integral_value():
+    exact = exact_decimal(amount)
+    minor = scaled_exactly(exact, decimals)
+    if minor is None:
         raise InvalidMoneyError(f"{exact} has more than the {decimals} decimals of {currency}")
-    minor = int(scaled)
     if abs(minor) > LARGEST_AMOUNT_MINOR:
         raise InvalidMoneyError(f"{exact} {currency} is beyond the largest amount that is stored")
     return minor
@@ -103,19 +105,19 @@ def plain(number: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def exact_percent(value: object) -> Decimal:
-    """A percentage given as text, `int` or `Decimal`, with at most six decimals.
+def scaled_exactly(number: Decimal, decimals: int) -> int | None:
+    """The number times ten to the power of ``decimals``; `None` where that is not whole."""
+    numerator, denominator = number.as_integer_ratio()
+    scaled, rest = divmod(numerator * 10**decimals, denominator)
+    return None if rest else scaled
+
+
+def exact_decimal(value: object) -> Decimal:
+    """A finite number of at most 60 digits, given as text, `int` or `Decimal`.
 
     Raises:
-        InvalidMoneyError: a float, not a number, or too many decimals.
+        InvalidMoneyError: a float, not a number, not finite, or too long.
     """
-    percent = _exact_decimal(value)
-    if percent != round(percent, PERCENT_DECIMALS):
-        raise InvalidMoneyError(f"{percent} % has more than {PERCENT_DECIMALS} decimals")
-    return percent
-
-
-def _exact_decimal(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise InvalidMoneyError(f"{value!r} is not an exact number: give text, int or Decimal")
     try:
@@ -124,4 +126,7 @@ def _exact_decimal(value: object) -> Decimal:
         raise InvalidMoneyError(f"{value!r} is not a number") from None
     if not number.is_finite():
         raise InvalidMoneyError(f"{value!r} is not a finite number")
+    _, digits, exponent = number.as_tuple()
+    if max(len(digits), abs(int(exponent))) > _MOST_DIGITS:
+        raise InvalidMoneyError(f"a number has at most {_MOST_DIGITS} digits")
     return number

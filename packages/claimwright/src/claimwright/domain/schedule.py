@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from claimwright.domain.errors import InvalidMoneyError, InvalidTermsError
-from claimwright.domain.money import exact_percent, share_half_up
+from claimwright.domain.errors import InvalidTermsError
+from claimwright.domain.money import share_half_up
+from claimwright.domain.numbers import terms_number
 
 #: The schedule used where nothing else is said: cumulative payout in per cent of the cover.
 TIER_PAYOUTS: Mapping[str, Decimal] = {
@@ -13,6 +14,9 @@ TIER_PAYOUTS: Mapping[str, Decimal] = {
     "tier2": Decimal(50),
     "tier3": Decimal(100),
 }
+
+#: The most tiers a schedule may have.
+MOST_TIERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,13 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class PayoutSchedule:
-    """Tiers in rising order; strictly rising payouts, none above 100 per cent."""
+    """1 to 100 tiers in rising order; strictly rising payouts, none above 100 per cent."""
 
     tiers: tuple[Tier, ...]
 
     def __post_init__(self) -> None:
-        if not self.tiers:
-            raise InvalidTermsError("payout.tiers", "a payout schedule has at least one tier")
+        if not 1 <= len(self.tiers) <= MOST_TIERS:
+            raise InvalidTermsError("payout.tiers", f"a schedule has 1 to {MOST_TIERS} tiers")
         levels = [tier.level for tier in self.tiers]
         if len(set(levels)) != len(levels):
             raise InvalidTermsError("payout.tiers", f"each tier is named once, not {levels}")
@@ -62,7 +66,7 @@ class PayoutSchedule:
             return rules
         return cls(
             tuple(
-                Tier(level, rank, _percent(level, value))
+                Tier(level, rank, terms_number(f"payout.tiers.{level}", value))
                 for rank, (level, value) in enumerate(rules.items(), start=1)
             )
         )
@@ -80,19 +84,13 @@ class PayoutSchedule:
         raise InvalidTermsError("tier", f"{level!r} is not one of {known}")
 
 
-def _percent(level: str, value: object) -> Decimal:
-    try:
-        return exact_percent(value)
-    except InvalidMoneyError as error:
-        raise InvalidTermsError(f"payout.tiers.{level}", str(error)) from None
-
-
 def _check_tier(tier: Tier, position: int, floor: Decimal) -> None:
     key = f"payout.tiers[{position}]"
     if not tier.level or tier.level != tier.level.strip():
         raise InvalidTermsError(f"{key}.level", "a tier has a name without surrounding spaces")
     if tier.rank != position + 1:
         raise InvalidTermsError(f"{key}.rank", f"ranks count from 1, so {position + 1} is due")
+    terms_number(f"{key}.payout_percent", tier.payout_percent)
     if not floor < tier.payout_percent <= 100:  # noqa: PLR2004 - per cent
         raise InvalidTermsError(
             f"{key}.payout_percent",

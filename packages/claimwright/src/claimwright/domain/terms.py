@@ -12,7 +12,8 @@ from claimwright.domain.calculator import ClaimCalculator
 from claimwright.domain.calendar import DayBoundary
 from claimwright.domain.errors import InvalidTermsError
 from claimwright.domain.index import Comparison, IndexDefinition
-from claimwright.domain.money import PERCENT_DECIMALS, plain, share_half_up
+from claimwright.domain.money import plain, share_half_up
+from claimwright.domain.numbers import terms_number
 from claimwright.domain.periods import PayoutFrequency
 from claimwright.domain.schedule import PayoutSchedule
 
@@ -48,16 +49,17 @@ class ProductTerms:
         if not self.peril.strip():
             raise InvalidTermsError("product.peril", "may not be empty")
         self._check_thresholds()
-        limit = self.aggregate_limit_percent
-        if not 0 < limit <= _LARGEST_LIMIT_PERCENT or limit != round(limit, PERCENT_DECIMALS):
+        key, limit = "payout.aggregate_limit_percent", self.aggregate_limit_percent
+        if not 0 < terms_number(key, limit) <= _LARGEST_LIMIT_PERCENT:
             raise InvalidTermsError(
-                "payout.aggregate_limit_percent",
-                f"{limit} is not above 0 and at most {_LARGEST_LIMIT_PERCENT}, with 6 decimals",
+                key, f"{limit} is not above 0 and at most {_LARGEST_LIMIT_PERCENT}"
             )
 
     def _check_thresholds(self) -> None:
         if len(self.thresholds) != len(self.schedule.tiers):
             raise InvalidTermsError("payout.tiers", "each tier has one threshold")
+        for position, threshold in enumerate(self.thresholds):
+            terms_number(f"payout.tiers[{position}].threshold", threshold)
         rising = self.comparison is Comparison.AT_LEAST
         for position, (low, high) in enumerate(pairwise(self.thresholds), start=1):
             if (low < high) is not rising or low == high:

@@ -7,16 +7,14 @@ from enum import StrEnum
 from typing import TypeVar
 
 from claimwright.domain.calendar import DayBoundary
-from claimwright.domain.errors import InvalidMoneyError, InvalidTermsError
+from claimwright.domain.errors import InvalidTermsError
 from claimwright.domain.index import Comparison, IndexDefinition, IndexKind
-from claimwright.domain.money import exact_percent
+from claimwright.domain.numbers import terms_number
 from claimwright.domain.periods import PayoutFrequency
-from claimwright.domain.schedule import PayoutSchedule, Tier
+from claimwright.domain.schedule import MOST_TIERS, PayoutSchedule, Tier
 from claimwright.domain.terms import ProductTerms
 
 Word = TypeVar("Word", bound=StrEnum)
-_MOST_TIERS = 100
-_LARGEST_EXPONENT = 12
 
 
 class _Table:
@@ -53,14 +51,7 @@ class _Table:
         return value
 
     def number(self, name: str, default: str | None = None) -> Decimal:
-        value = self.take(name, default)
-        try:
-            number = exact_percent(value)
-        except InvalidMoneyError as error:
-            raise InvalidTermsError(self.key(name), str(error)) from None
-        if number and abs(number.adjusted()) > _LARGEST_EXPONENT:
-            raise InvalidTermsError(self.key(name), f"{value} is too large or too small")
-        return number
+        return terms_number(self.key(name), self.take(name, default))
 
     def word(self, name: str, words: type[Word], default: str | None = None) -> Word:
         value = self.take(name, default)
@@ -75,8 +66,8 @@ class _Table:
 
     def tables(self, name: str) -> list["_Table"]:
         value = self.take(name)
-        if not isinstance(value, list) or not value or len(value) > _MOST_TIERS:
-            raise InvalidTermsError(self.key(name), f"is a list of 1 to {_MOST_TIERS} tables")
+        if not isinstance(value, list) or not value or len(value) > MOST_TIERS:
+            raise InvalidTermsError(self.key(name), f"is a list of 1 to {MOST_TIERS} tables")
         return [
             _Table(item, f"{self.key(name)}[{position}]") for position, item in enumerate(value)
         ]
