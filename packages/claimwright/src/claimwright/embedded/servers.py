@@ -93,11 +93,10 @@ def _joined(
 
 def _leave(layout: Layout, membership: Membership, *, delete: bool) -> None:
     try:
-        if membership.is_mine:
-            with turn(layout.folder / _TURN_FILE):
-                membership.end()
-                if nobody_uses(layout.folder):
-                    _stop(layout, delete=delete)
+        with turn(layout.folder / _TURN_FILE):
+            membership.end()
+            if nobody_uses(layout.folder):
+                _stop(layout, delete=delete)
     finally:
         membership.end()
 

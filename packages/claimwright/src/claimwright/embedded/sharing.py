@@ -26,20 +26,14 @@ _CLOSED = -1
 class Membership:
     """One use of a folder's servers, counted until `end` or until the process dies.
 
-    Two memberships of one process count as two. A child made by ``fork`` keeps its parent's
-    memberships alive, because it can use the servers too.
+    Two memberships of one process count as two. A child made by ``fork`` shares its parent's, as it
+    can use the servers too: it counts until both have ended.
     """
 
     def __init__(self, folder: Path) -> None:
         self._descriptor = _open(folder / _USERS_FILE)
-        self._owner_pid = os.getpid()
         # Only `nobody_uses` locks exclusively, and for no longer than a glance.
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-
-    @property
-    def is_mine(self) -> bool:
-        """Whether this process began it; False in a forked child."""
-        return self._owner_pid == os.getpid()
 
     def end(self) -> None:
         """Stop counting; again is harmless."""
