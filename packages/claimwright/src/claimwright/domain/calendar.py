@@ -62,9 +62,11 @@ def local_date(
     """The date of the zone to which an aware instant belongs."""
     if instant.tzinfo is None:
         raise InvalidInputError(f"{instant} has no time zone: an instant is stored in UTC")
+    # In UTC, because arithmetic on local time steps over the repeated hour of a change.
+    moment = instant.astimezone(UTC)
     if boundary is DayBoundary.MIDNIGHT_CLOSES_DAY:
-        instant -= _SMALLEST
-    return instant.astimezone(zone_named(zone)).date()
+        moment -= _SMALLEST
+    return moment.astimezone(zone_named(zone)).date()
 
 
 @lru_cache(maxsize=65536)
