@@ -9,7 +9,18 @@ from decimal import Decimal
 from typing import Protocol
 
 
-class PolicyFacts(Protocol):
+class TermFacts(Protocol):
+    """On which local days of its zone a policy pays, the first and last included."""
+
+    @property
+    def first_day(self) -> date: ...
+    @property
+    def last_day(self) -> date: ...
+    @property
+    def cancelled_on(self) -> date | None: ...
+
+
+class PolicyFacts(TermFacts, Protocol):
     """A policy as the rules see it; amounts in minor units of its currency."""
 
     @property
@@ -24,12 +35,6 @@ class PolicyFacts(Protocol):
     def limit_minor(self) -> int: ...
     @property
     def zone(self) -> str: ...
-    @property
-    def first_day(self) -> date: ...
-    @property
-    def last_day(self) -> date: ...
-    @property
-    def cancelled_on(self) -> date | None: ...
 
 
 class EventFacts(Protocol):
@@ -72,7 +77,7 @@ class ClaimFacts(Protocol):
     def status(self) -> str: ...
 
 
-def covers(policy: PolicyFacts, day: date) -> bool:
+def covers(policy: TermFacts, day: date) -> bool:
     """Whether a local date lies in the policy's term, before any cancellation."""
     if not policy.first_day <= day <= policy.last_day:
         return False

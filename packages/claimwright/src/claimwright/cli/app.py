@@ -1,0 +1,36 @@
+"""The command `claimwright`: its parts, and what happens to their errors."""
+
+import sys
+
+import typer
+from click.exceptions import Abort
+
+from claimwright.cli import calculate, init
+from claimwright.cli.exits import Exit, exit_of
+from claimwright.cli.output import messages
+from claimwright.domain.errors import ClaimwrightError
+
+app = typer.Typer(
+    name="claimwright",
+    help="Parametric-insurance claims: readings become risk events, risk events become claims, "
+    "and each claim is paid exactly once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Exit codes: 0 done, 1 differences, 2 invalid input, 3 not found, 4 server unavailable, "
+    "5 unfinished, 6 work pending, 7 rows refused, 130 interrupted.",
+)
+app.command("init")(init.init)
+app.command("calculate")(calculate.calculate)
+
+
+def main() -> None:
+    """Run the command line; every expected error becomes one sentence and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except ClaimwrightError as error:
+        messages.print(f"[bold red]Error:[/bold red] {error}", markup=True, soft_wrap=True)
+        sys.exit(exit_of(error))
+    except (KeyboardInterrupt, Abort):
+        messages.print("Interrupted; nothing is half done, run it again to go on.")
+        sys.exit(Exit.INTERRUPTED)

@@ -1,0 +1,94 @@
+"""`claimwright calculate`: readings to events, events to claims."""
+
+from datetime import date, datetime
+from typing import Annotated
+
+import typer
+
+from claimwright.cli.exits import Exit
+from claimwright.cli.output import AsJson, messages, print_json, progress, results
+from claimwright.cli.running import run
+from claimwright.operations.calculate_days import (
+    WORKERS,
+    RunReport,
+    Scope,
+    calculate_days,
+    whole_scope,
+)
+from claimwright.runtime import Runtime
+
+_FAILURES_SHOWN = 10
+
+
+def calculate(
+    *,
+    from_day: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First local date; default: all known."),
+    ] = None,
+    to_day: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Last local date, included."),
+    ] = None,
+    product: Annotated[str | None, typer.Option(help="One product's policies alone.")] = None,
+    region: Annotated[str | None, typer.Option(help="One region's policies alone.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Calculations under way at once.")
+    ] = WORKERS,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate readings and calculate the claims of local days, both ends included.
+
+    It may run as often and as many times at once as you like: each claim is paid once. Exits
+    with 5 when a calculation failed or another worker kept its lease; run it again.
+    """
+
+    async def operation(runtime: Runtime) -> RunReport | None:
+        known = await whole_scope(runtime, product_code=product, region=region)
+        first, last = _day(from_day), _day(to_day)
+        if known is None and (first is None or last is None):
+            return None
+        if known is not None:
+            first, last = first or known.first, last or known.last
+        assert first is not None and last is not None  # noqa: S101, PT018 - the cases above
+        scope = Scope(first, last, product, region)
+        with progress(quiet=as_json) as display:
+            bar = display.add_task("Starting", total=None)
+            return await calculate_days(
+                runtime,
+                scope,
+                workers=workers,
+                notify=lambda stage, done, total: display.update(
+                    bar, description=stage, completed=done, total=total
+                ),
+            )
+
+    report = run(operation)
+    if as_json:
+        print_json(report)
+    elif report is None:
+        results.print("No readings and no events are stored yet: nothing to calculate.")
+    else:
+        _print_report(report)
+    if report is not None and report.failures:
+        raise typer.Exit(Exit.UNFINISHED)
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+def _print_report(report: RunReport) -> None:
+    scope = report.scope
+    results.print(
+        f"{scope.first} to {scope.last}: {report.days_evaluated:,} days evaluated, "
+        f"{report.calculations:,} calculations, [bold]{report.claims:,} new claims[/bold]"
+        + (f", {report.contended:,} waited for another worker" if report.contended else "")
+        + "."
+    )
+    if report.days_incomplete:
+        results.print(f"{report.days_incomplete:,} days settle once all their readings are known.")
+    for failure in report.failures[:_FAILURES_SHOWN]:
+        messages.print(f"policy {failure.policy_id}, {failure.day}: {failure.reason}")
+    if len(report.failures) > _FAILURES_SHOWN:
+        messages.print(f"… and {len(report.failures) - _FAILURES_SHOWN:,} more")

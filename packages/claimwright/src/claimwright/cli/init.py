@@ -1,0 +1,31 @@
+"""`claimwright init`: create or upgrade the schema."""
+
+import asyncio
+from contextlib import ExitStack
+
+from claimwright.cli.output import AsJson, print_json, results
+from claimwright.domain.errors import DatabaseUnavailableError
+from claimwright.runtime import reach_servers
+from claimwright.settings import load_settings
+from claimwright.storage.schema import newest_revision, upgrade
+
+
+def init(*, as_json: AsJson = False) -> None:
+    """Create or upgrade the schema; a second call changes nothing.
+
+    Uses CLAIMWRIGHT_OWNER_DATABASE_URL where it is set, so that the application's own role
+    can stay without the right to change the schema.
+    """
+    settings = load_settings()
+    with ExitStack() as stack:
+        addresses = reach_servers(settings, stack)
+        try:
+            asyncio.run(upgrade(addresses.owner_database_url))
+        except OSError as error:
+            raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
+        folder = addresses.folder
+    if as_json:
+        print_json({"revision": newest_revision(), "folder": str(folder) if folder else None})
+        return
+    where = f"; data in {folder}" if folder else ""
+    results.print(f"The schema is at revision {newest_revision()}{where}.")

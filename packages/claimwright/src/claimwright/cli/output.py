@@ -1,0 +1,78 @@
+"""How commands speak: tables for people, JSON for machines, progress on the error stream.
+
+Results go to standard output and nothing else does, so that ``--json`` can be piped.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+results = Console(highlight=False)
+messages = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def print_json(value: object) -> None:
+    """Print a result as one JSON document; decimals and amounts as text, exactly."""
+    typer.echo(json.dumps(value, default=_plain_value, indent=2, ensure_ascii=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under their columns; numbers stand to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    materialised = [list(row) for row in rows]
+    for position, column in enumerate(columns):
+        numeric = any(isinstance(row[position], int | Decimal) for row in materialised)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in materialised:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    results.print(table)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Progress]:
+    """A progress display on the error stream: count, bar and remaining time."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=messages, disable=quiet, transient=True) as display:
+        yield display
+
+
+def _plain_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,69 @@
+"""From a command to an operation: settings, servers, event loop, errors and exit codes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from claimwright.cli.output import messages
+from claimwright.domain.errors import DatabaseUnavailableError
+from claimwright.runtime import Addresses, Runtime, open_runtime, reach_servers
+from claimwright.settings import Settings, load_settings
+from claimwright.storage.schema import current_revision, newest_revision
+from claimwright.storage.transients import sqlstate_of
+
+Outcome = TypeVar("Outcome")
+
+
+def run(operation: Callable[[Runtime], Awaitable[Outcome]]) -> Outcome:
+    """Run an operation on the servers the environment names, embedded ones by default.
+
+    Raises:
+        ClaimwrightError: whatever the operation raises; servers that cannot be reached, or whose
+            schema is of another version, are a `DatabaseUnavailableError`.
+    """
+    settings = load_settings()
+    with ExitStack() as stack:
+        addresses = reach_servers(settings, stack)
+        if addresses.folder is not None:
+            messages.print(f"[dim]Embedded servers; data in {addresses.folder}[/dim]")
+        return asyncio.run(_run(operation, settings, addresses))
+
+
+async def _run(
+    operation: Callable[[Runtime], Awaitable[Outcome]], settings: Settings, addresses: Addresses
+) -> Outcome:
+    async with open_runtime(settings, addresses) as runtime:
+        try:
+            await require_schema(runtime)
+            return await operation(runtime)
+        except (DBAPIError, OSError) as error:
+            state = sqlstate_of(error)
+            if state is None or not state.startswith(("08", "28", "3D", "57P", "53")):
+                raise
+            raise DatabaseUnavailableError(
+                f"PostgreSQL cannot be used ({state}: {_first_line(error)})"
+            ) from error
+
+
+async def require_schema(runtime: Runtime) -> None:
+    """See that the database has this version's schema.
+
+    Raises:
+        DatabaseUnavailableError: it has none, or another one.
+    """
+    async with runtime.engine.connect() as connection:
+        found = await current_revision(connection)
+    if found != newest_revision():
+        state = f"revision {found}" if found else "no schema"
+        raise DatabaseUnavailableError(
+            f"the database has {state}, this version needs {newest_revision()}: "
+            "run `claimwright init`"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    source = error.orig if isinstance(error, DBAPIError) else error
+    return str(source).partition("\n")[0].rpartition(">: ")[2]

@@ -1,0 +1,316 @@
+"""Evaluate and calculate a stretch of local days: readings to events, events to claims.
+
+Requests that the run covers are finished with the generation that was read before their data;
+what is asked for meanwhile stays pending, and so does everything when a calculation fails.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Final, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claimwright.domain.calendar import days_between, local_date
+from claimwright.domain.errors import ClaimwrightError, InvalidInputError, LockNotAcquiredError
+from claimwright.domain.facts import covers
+from claimwright.locks import LeaseOptions
+from claimwright.operations.calculate import PolicyCalculation
+from claimwright.operations.evaluate import days_touched, evaluate_days
+from claimwright.runtime import Runtime
+from claimwright.storage.database import own_transaction
+from claimwright.storage.groups import (
+    Coverage,
+    Group,
+    coverages_of_group,
+    direct_event_instants,
+    groups_of_policies,
+    known_days,
+    made_event_dates,
+)
+from claimwright.storage.requests import (
+    PendingRequest,
+    RequestKind,
+    finish_requests,
+    pending_requests,
+)
+
+WORKERS: Final = 16
+_ONE_DAY: Final = timedelta(days=1)
+_LONGEST_WINDOW: Final = timedelta(days=32)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is asked for.
+
+    Attributes:
+        first: the first local date, in each policy's zone.
+        last: the last local date, included.
+        product_code: one product's policies alone; every version of it.
+        region: one region's policies alone.
+    """
+
+    first: date
+    last: date
+    product_code: str | None = None
+    region: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise InvalidInputError(f"the first day {self.first} lies after the last {self.last}")
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+
+class PolicyDay(NamedTuple):
+    """One calculation: a policy and a local date of its zone on which an event lies."""
+
+    policy_id: int
+    day: date
+
+
+class Failure(NamedTuple):
+    """A calculation that is still to do, and why."""
+
+    policy_id: int
+    day: date
+    reason: str
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        days_evaluated: local days of groups whose index was evaluated.
+        days_incomplete: of these, days that settle at their close and still miss readings.
+        calculations: policies and dates that were calculated.
+        contended: calculations that first gave way to another worker.
+        claims: claims this run created.
+        requests_finished: requests that are no longer pending.
+        failures: calculations that are still to do.
+    """
+
+    scope: Scope
+    days_evaluated: int = 0
+    days_incomplete: int = 0
+    calculations: int = 0
+    contended: int = 0
+    claims: int = 0
+    requests_finished: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+Notify = Callable[[str, int, int], None]
+"""Told of progress: the stage's name, how much is done, and how much there is."""
+
+
+async def whole_scope(
+    runtime: Runtime, *, product_code: str | None = None, region: str | None = None
+) -> Scope | None:
+    """The scope of everything that is known; `None` when there is nothing yet."""
+    async with _transaction(runtime) as connection:
+        days = await known_days(connection)
+    return Scope(*days, product_code, region) if days else None
+
+
+async def calculate_days(
+    runtime: Runtime,
+    scope: Scope,
+    *,
+    workers: int = WORKERS,
+    notify: Notify = lambda _stage, _done, _total: None,
+    calculation: PolicyCalculation | None = None,
+) -> RunReport:
+    """Bring every policy in scope up to date for the days in scope.
+
+    Any number of runs may overlap, in one process or many: each pays what is due once. A
+    calculation whose lease another worker holds is put off to the end and then waited for.
+
+    Args:
+        runtime: the servers.
+        scope: which days, product and region.
+        workers: how many calculations are under way at once.
+        notify: told of progress.
+        calculation: the parts of a calculation; by default all of them.
+    """
+    run = _Run(runtime, scope, workers, notify, calculation or PolicyCalculation())
+    return await run.complete()
+
+
+class _Plan(NamedTuple):
+    coverages: dict[int, Coverage]
+    work: list[PolicyDay]
+
+
+class _Run:
+    """One run: requests are read first, then data, and what was covered is finished last."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        scope: Scope,
+        workers: int,
+        notify: Notify,
+        calculation: PolicyCalculation,
+    ) -> None:
+        self._runtime = runtime
+        self._scope = scope
+        self._workers = workers
+        self._notify = notify
+        self._calculation = calculation
+        self._report = RunReport(scope)
+
+    async def complete(self) -> RunReport:
+        scope = self._scope
+        async with _transaction(self._runtime) as connection:
+            # Days of UTC whose readings can touch the local days in scope, rolling windows too.
+            utc_days = (scope.first - _ONE_DAY - _LONGEST_WINDOW, scope.last + _ONE_DAY)
+            evaluations = await pending_requests(connection, RequestKind.EVALUATE, days=utc_days)
+            terms = await pending_requests(connection, RequestKind.POLICY)
+            everywhere = await groups_of_policies(connection)
+            groups = await groups_of_policies(
+                connection, product_code=scope.product_code, region=scope.region
+            )
+        finished = await self._evaluate(groups, everywhere, evaluations)
+        async with _transaction(self._runtime) as connection:
+            calculations = await pending_requests(
+                connection, RequestKind.CALCULATE, days=(scope.first, scope.last)
+            )
+            known = await known_days(connection)
+            plan = await self._plan(connection, groups)
+        await self._calculate(plan.work)
+        if not self._report.failures:
+            finished += [request for request in calculations if self._concerns(request, groups)]
+            finished += [
+                request
+                for request in terms
+                if self._whole_term(plan.coverages.get(request.policy_id or 0), known)
+            ]
+        async with _transaction(self._runtime) as connection:
+            self._report.requests_finished = await finish_requests(connection, finished)
+        return self._report
+
+    async def _evaluate(
+        self,
+        groups: Sequence[Group],
+        everywhere: Sequence[Group],
+        requests: Sequence[PendingRequest],
+    ) -> list[PendingRequest]:
+        """Evaluate each group's days; returns the requests that nobody else has to look at.
+
+        A request whose readings concern no policy is one of them: who stores such a policy later
+        asks for its whole term.
+        """
+        asked = set(days_between(self._scope.first, self._scope.last))
+        open_requests: set[int] = set()
+        for done, group in enumerate(groups):
+            self._notify("Evaluating readings", done, len(groups))
+            days = set(asked)
+            for request in _of_readings(group, requests):
+                touched = set(days_between(*days_touched(group, request.day or self._scope.first)))
+                if touched & asked:
+                    days |= touched
+                else:
+                    open_requests.add(request.id)
+            async with _transaction(self._runtime) as connection:
+                evaluated = await evaluate_days(connection, group, days)
+            self._report.days_evaluated += evaluated.days
+            self._report.days_incomplete += evaluated.incomplete
+        self._notify("Evaluating readings", len(groups), len(groups))
+        in_scope = {group.key for group in groups}
+        for group in everywhere:
+            if group.key not in in_scope:
+                open_requests |= {request.id for request in _of_readings(group, requests)}
+        return [
+            request
+            for request in requests
+            if request.id not in open_requests and self._scope.region in (None, request.region)
+        ]
+
+    async def _plan(self, connection: AsyncConnection, groups: Sequence[Group]) -> _Plan:
+        """Which policies have which dates to calculate, date by date."""
+        days = (self._scope.first, self._scope.last)
+        made = await made_event_dates(connection, days)
+        direct = await direct_event_instants(connection, days)
+        coverages: dict[int, Coverage] = {}
+        work: list[PolicyDay] = []
+        for group in groups:
+            dates = set(made.get(group.key, ()))
+            for instant in direct.get((group.key.product_version_id, group.key.region), ()):
+                day = local_date(instant, group.key.zone, group.terms.day_boundary)
+                if day in self._scope or instant.date() in self._scope:
+                    dates.add(day)
+            async for coverage in coverages_of_group(connection, group.key):
+                coverages[coverage.policy_id] = coverage
+                work += [
+                    PolicyDay(coverage.policy_id, day) for day in dates if covers(coverage, day)
+                ]
+        return _Plan(coverages, sorted(work, key=lambda item: (item.day, item.policy_id)))
+
+    async def _calculate(self, work: Sequence[PolicyDay]) -> None:
+        """Two rounds: first whatever is free, then what other workers held, waiting for it."""
+        options = self._runtime.lease_options
+        contended = await self._round(work, replace(options, blocking_timeout_seconds=0))
+        self._report.contended = len(contended)
+        still_held = await self._round(contended, options)
+        self._report.failures += [
+            Failure(*item, "another worker holds its lease") for item in still_held
+        ]
+
+    async def _round(self, work: Sequence[PolicyDay], options: LeaseOptions) -> list[PolicyDay]:
+        """Calculate with so many workers at once; returns what was contended."""
+        queue, contended = deque(work), list[PolicyDay]()
+
+        async def worker() -> None:
+            while queue:
+                item = queue.popleft()
+                try:
+                    await self._calculate_one(item, options)
+                except LockNotAcquiredError:
+                    contended.append(item)
+                except ClaimwrightError as error:
+                    self._report.failures.append(Failure(*item, str(error)))
+                self._notify("Calculating claims", len(work) - len(queue), len(work))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._workers, len(work))):
+                group.create_task(worker())
+        return contended
+
+    async def _calculate_one(self, item: PolicyDay, options: LeaseOptions) -> None:
+        async with self._runtime.sessions() as session:
+            claims = await self._calculation.run(session, self._runtime.redis, *item, options)
+        self._report.calculations += 1
+        self._report.claims += len(claims)
+
+    def _concerns(self, request: PendingRequest, groups: Iterable[Group]) -> bool:
+        """Whether every policy that the request's events can concern was in scope."""
+        if self._scope.region not in (None, request.region):
+            return False
+        versions = {group.key.product_version_id for group in groups}
+        return self._scope.product_code is None or request.product_version_id in versions
+
+    def _whole_term(self, coverage: Coverage | None, known: tuple[date, date] | None) -> bool:
+        """Whether the run covered every day of the policy's term that can have an event."""
+        if coverage is None or known is None:
+            return coverage is not None
+        first, last = max(coverage.first_day, known[0]), min(coverage.last_day, known[1])
+        return first > last or (first in self._scope and last in self._scope)
+
+
+@asynccontextmanager
+async def _transaction(runtime: Runtime) -> AsyncIterator[AsyncConnection]:
+    async with runtime.sessions() as session, own_transaction(session) as connection:
+        yield connection
+
+
+def _of_readings(group: Group, requests: Iterable[PendingRequest]) -> list[PendingRequest]:
+    """The requests whose readings the group's index is made of."""
+    readings = (group.key.region, group.terms.index.variable)
+    return [request for request in requests if (request.region, request.subject) == readings]

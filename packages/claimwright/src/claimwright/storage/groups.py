@@ -1,0 +1,135 @@
+"""Groups: the (terms, region, zone) in which policies are held, and what they have to do."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claimwright.domain.terms import ProductTerms
+from claimwright.storage.policies import Policy
+from claimwright.storage.products import ProductVersion, read_terms
+from claimwright.storage.risk_events import IndexGroup, RiskEvent
+
+_PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Policies of the same terms, region and zone: one index for all of them."""
+
+    key: IndexGroup
+    terms: ProductTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """On which local days a policy pays."""
+
+    policy_id: int
+    first_day: date
+    last_day: date
+    cancelled_on: date | None
+
+
+async def groups_of_policies(
+    connection: AsyncConnection, *, product_code: str | None = None, region: str | None = None
+) -> list[Group]:
+    """The groups in which policies are held, of one product or region where named."""
+    query = select(
+        Policy.product_version_id, Policy.coverage_region, Policy.zone, ProductVersion.terms
+    ).join(ProductVersion, ProductVersion.id == Policy.product_version_id)
+    if product_code is not None:
+        query = query.where(ProductVersion.code == product_code)
+    if region is not None:
+        query = query.where(Policy.coverage_region == region)
+    rows = await connection.execute(query.distinct().order_by(*query.selected_columns[:3]))
+    return [
+        Group(
+            IndexGroup(row.product_version_id, row.coverage_region, row.zone), read_terms(row.terms)
+        )
+        for row in rows
+    ]
+
+
+async def coverages_of_group(
+    connection: AsyncConnection, group: IndexGroup
+) -> AsyncIterator[Coverage]:
+    """Every policy of a group, in rising order of id, page by page."""
+    last_id = -1
+    while True:
+        rows = await connection.execute(
+            select(Policy.id, Policy.first_day, Policy.last_day, Policy.cancelled_on)
+            .where(
+                Policy.product_version_id == group.product_version_id,
+                Policy.coverage_region == group.region,
+                Policy.zone == group.zone,
+                Policy.id > last_id,
+            )
+            .order_by(Policy.id)
+            .limit(_PAGE)
+        )
+        page = [Coverage(*row) for row in rows]
+        for coverage in page:
+            yield coverage
+        if len(page) < _PAGE:
+            return
+        last_id = page[-1].policy_id
+
+
+async def made_event_dates(
+    connection: AsyncConnection, days: tuple[date, date]
+) -> dict[IndexGroup, set[date]]:
+    """Local dates, from the first to the last, on which events made from readings lie."""
+    rows = await connection.execute(
+        select(RiskEvent.product_version_id, RiskEvent.region, RiskEvent.zone, RiskEvent.local_date)
+        .where(RiskEvent.zone.is_not(None), RiskEvent.local_date.between(*days))
+        .distinct()
+    )
+    dates: dict[IndexGroup, set[date]] = {}
+    for row in rows:
+        key = IndexGroup(row.product_version_id, row.region, row.zone)
+        dates.setdefault(key, set()).add(row.local_date)
+    return dates
+
+
+async def direct_event_instants(
+    connection: AsyncConnection, days: tuple[date, date]
+) -> dict[tuple[int, str], list[datetime]]:
+    """Instants of directly stored events by (terms, region), a day more on either side."""
+    starts_at = datetime.combine(days[0], datetime.min.time(), UTC) - timedelta(days=1)
+    ends_at = datetime.combine(days[1], datetime.min.time(), UTC) + timedelta(days=2)
+    rows = await connection.execute(
+        select(RiskEvent.product_version_id, RiskEvent.region, RiskEvent.triggered_at)
+        .where(
+            RiskEvent.zone.is_(None),
+            RiskEvent.triggered_at >= starts_at,
+            RiskEvent.triggered_at < ends_at,
+        )
+        .distinct()
+    )
+    instants: dict[tuple[int, str], list[datetime]] = {}
+    for row in rows:
+        instants.setdefault((row.product_version_id, row.region), []).append(row.triggered_at)
+    return instants
+
+
+async def known_days(connection: AsyncConnection) -> tuple[date, date] | None:
+    """The first and last date that any reading or event can lie on; `None` without any."""
+    bounds = (
+        await connection.execute(
+            text(
+                """
+                SELECT min(low) AS low, max(high) AS high FROM (
+                    SELECT min(observed_at) AS low, max(observed_at) AS high FROM readings
+                    UNION ALL
+                    SELECT min(triggered_at), max(triggered_at) FROM risk_events) known
+                """
+            )
+        )
+    ).one()
+    if bounds.low is None:
+        return None
+    one_day = timedelta(days=1)
+    return bounds.low.date() - one_day, bounds.high.date() + one_day
