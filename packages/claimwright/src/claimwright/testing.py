@@ -174,7 +174,12 @@ async def create_test_risk_event(
 
 
 async def create_and_persist_event(session: AsyncSession, **details: Any) -> RiskEvent:  # noqa: ANN401 - passed on
-    """Store a new test event with a session, which the caller commits."""
+    """Store a new test event with a session, which the caller commits.
+
+    An event whose ``id`` is stored already is returned as it is.
+    """
+    if details.get("id") is not None and (known := await session.get(RiskEvent, details["id"])):
+        return known
     terms = terms_for_testing(
         details.get("frequency", "once_per_day"), details.get("aggregate_limit_percent", 100)
     )

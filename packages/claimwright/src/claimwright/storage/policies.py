@@ -133,10 +133,10 @@ _INSERT = text(
                 CAST(:coverage_region AS text[]), CAST(:coverage_minor AS bigint[]),
                 CAST(:currency AS text[]), CAST(:zone AS text[]), CAST(:first_day AS date[]),
                 CAST(:last_day AS date[]))
-         WITH ORDINALITY AS n (policy_number, product_version_id, region, coverage_minor,
-                               currency, zone, first_day, last_day, place)
+         AS n (policy_number, product_version_id, region, coverage_minor, currency, zone,
+               first_day, last_day)
     JOIN product_versions p ON p.id = n.product_version_id
-    ORDER BY n.place
+    ORDER BY n.policy_number
     ON CONFLICT (policy_number) DO NOTHING
     RETURNING policy_number, id
     """

@@ -64,8 +64,8 @@ _INSERT_FIRST = text(
     SELECT region, variable, observed_at, value, :source
     FROM unnest(CAST(:region AS text[]), CAST(:variable AS text[]),
                 CAST(:observed_at AS timestamptz[]), CAST(:value AS numeric[]))
-         WITH ORDINALITY AS n (region, variable, observed_at, value, place)
-    ORDER BY place
+         AS n (region, variable, observed_at, value)
+    ORDER BY region, variable, observed_at
     ON CONFLICT DO NOTHING
     RETURNING id
     """
@@ -78,10 +78,10 @@ _INSERT_RESTATEMENTS = text(
     SELECT n.region, n.variable, n.observed_at, n.value, :source, f.id
     FROM unnest(CAST(:region AS text[]), CAST(:variable AS text[]),
                 CAST(:observed_at AS timestamptz[]), CAST(:value AS numeric[]))
-         WITH ORDINALITY AS n (region, variable, observed_at, value, place)
+         AS n (region, variable, observed_at, value)
     JOIN readings f ON f.region = n.region AND f.variable = n.variable
         AND f.observed_at = n.observed_at AND f.restates_id IS NULL AND f.value <> n.value
-    ORDER BY n.place
+    ORDER BY n.region, n.variable, n.observed_at
     ON CONFLICT DO NOTHING
     RETURNING id
     """
@@ -105,7 +105,10 @@ _QUARANTINE = text(
 async def insert_readings(
     connection: AsyncConnection, readings: Sequence[NewReading], source: str
 ) -> StoredCounts:
-    """Store readings that are not known; another value for a known instant is a restatement."""
+    """Store readings that are not known; another value for a known instant is a restatement.
+
+    Rows go in by their key, so that two imports of the same instants cannot deadlock.
+    """
     columns = {
         name: [getattr(reading, name) for reading in readings]
         for name in NewReading.__dataclass_fields__

@@ -62,6 +62,12 @@ class PendingRequest:
     generation: int
 
 
+_LOCK = text(
+    """
+    SELECT FROM work_requests WHERE id = ANY(:ids)
+    ORDER BY kind, policy_id, product_version_id, region, subject, day FOR NO KEY UPDATE
+    """
+)
 _FINISH = text(
     """
     UPDATE work_requests r SET finished_generation = r.generation, finished_at = now()
@@ -91,14 +97,14 @@ async def pending_requests(
 
 
 async def finish_requests(connection: AsyncConnection, requests: Iterable[PendingRequest]) -> int:
-    """Finish requests that nobody has asked for again since they were read; returns how many."""
-    ordered = sorted(requests, key=lambda request: request.id)
+    """Finish requests that nobody has asked for again since they were read; returns how many.
+
+    They are locked first, in order of their key, as those who ask lock them.
+    """
+    known = {request.id: request.generation for request in requests}
+    await connection.execute(_LOCK, {"ids": list(known)})
     done = await connection.execute(
-        _FINISH,
-        {
-            "ids": [request.id for request in ordered],
-            "generations": [request.generation for request in ordered],
-        },
+        _FINISH, {"ids": list(known), "generations": list(known.values())}
     )
     return done.rowcount
 
