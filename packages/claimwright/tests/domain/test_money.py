@@ -26,7 +26,9 @@ from .strategies import covers_minor, limit_percents
 CURRENCIES = {"JPY": 0, "USD": 2, "KWD": 3}
 
 amounts_minor = st.integers(-LARGEST_AMOUNT_MINOR, LARGEST_AMOUNT_MINOR)
-decimals = st.decimals(allow_nan=False, allow_infinity=False, places=6, max_value=10**12)
+decimals = st.decimals(
+    allow_nan=False, allow_infinity=False, places=6, min_value=-(10**12), max_value=10**12
+)
 
 
 @given(amounts_minor, st.sampled_from(sorted(CURRENCIES)))

@@ -67,7 +67,7 @@ class IndexDefinition:
     Attributes:
         variable: the readings' name, as in ``precipitation``.
         unit: the readings' unit, as in ``in``.
-        window_hours: for rolling sums, 1 to 744; otherwise `None`.
+        window_hours: for rolling sums, 1 to 744 and at least the cadence; otherwise `None`.
         cadence_minutes: how often a reading is due; decides when a day is complete.
         plausible_minimum: a reading below it never triggers and is quarantined; so is one
             above ``plausible_maximum``.
@@ -85,9 +85,9 @@ class IndexDefinition:
         for key in ("variable", "unit"):
             if not getattr(self, key).strip():
                 raise InvalidTermsError(f"index.{key}", "may not be empty")
-        self._check_window()
         if not 1 <= self.cadence_minutes <= _MINUTES_OF_DAY:
             raise InvalidTermsError("index.cadence_minutes", "is 1 to 1440 minutes")
+        self._check_window()
         terms_number("index.plausible.minimum", self.plausible_minimum)
         terms_number("index.plausible.maximum", self.plausible_maximum)
         if not self.plausible_minimum < self.plausible_maximum:
@@ -100,6 +100,8 @@ class IndexDefinition:
             raise InvalidTermsError("index.window_hours", f"a {self.kind} {word} window in hours")
         if self.window_hours is not None and not 1 <= self.window_hours <= _LONGEST_WINDOW_HOURS:
             raise InvalidTermsError("index.window_hours", f"is 1 to {_LONGEST_WINDOW_HOURS} hours")
+        if rolling and self.window < self.cadence:
+            raise InvalidTermsError("index.window_hours", "is at least the cadence of the readings")
 
     @property
     def window(self) -> timedelta:
@@ -113,6 +115,8 @@ class IndexDefinition:
 
     def implausible(self, value: Decimal) -> str | None:
         """Why a reading is not believed, as a sentence; `None` for one that is."""
+        if not value.is_finite():
+            return f"{value} is not a finite number"
         if value < self.plausible_minimum:
             return f"{value} {self.unit} is below the plausible minimum {self.plausible_minimum}"
         if value > self.plausible_maximum:

@@ -65,19 +65,19 @@ class DayEvaluator:
     def __init__(self, terms: ProductTerms, zone: str, readings: Iterable[Reading]) -> None:
         self._terms = terms
         self._zone = zone
-        self._readings = sorted(readings, key=lambda reading: reading.observed_at)
+        self._readings = sorted(readings, key=lambda reading: (reading.observed_at, reading.id))
         self._instants = [reading.observed_at for reading in self._readings]
 
     def evaluate(self, day: date) -> DayEvaluation:
         """The day's index, its triggers and what stands in their way."""
         segments = local_day_segments(day, self._zone, self._terms.day_boundary)
-        span = self._within(_span_with_window(segments, self._terms.index.window))
+        known = self._known(segments)
         reasons = {
             reading.id: reason
-            for reading in span
+            for reading in known
             if (reason := self._terms.index.implausible(reading.value))
         }
-        believed = [reading for reading in span if reading.id not in reasons]
+        believed = [reading for reading in known if reading.id not in reasons]
         in_day = [reading for reading in believed if _lies_in(segments, reading.observed_at)]
         points = self._terms.index.path(in_day, believed)
         missing = self._missing_slots(segments, believed)
@@ -85,16 +85,21 @@ class DayEvaluator:
             day=day,
             points=tuple(points),
             triggers=self._triggers(points, believed, complete=not missing),
-            implausible=tuple((r, reasons[r.id]) for r in span if r.id in reasons),
+            implausible=tuple((r, reasons[r.id]) for r in known if r.id in reasons),
             missing_slots=missing,
             settles_at_close=not self._terms.is_monotone,
         )
 
-    def _within(self, span: Segment | None) -> list[Reading]:
-        if span is None:
-            return []
-        low = bisect_left(self._instants, span.starts_at)
-        return self._readings[low : bisect_left(self._instants, span.ends_at)]
+    def _known(self, segments: Sequence[Segment]) -> list[Reading]:
+        """The readings that the day's index may look at, in order of time."""
+        window = self._terms.index.window
+        if not (segments and window):
+            return [reading for segment in segments for reading in self._within(segment)]
+        return self._within(Segment(segments[0].starts_at - window, segments[-1].ends_at))
+
+    def _within(self, segment: Segment) -> list[Reading]:
+        low = bisect_left(self._instants, segment.starts_at)
+        return self._readings[low : bisect_left(self._instants, segment.ends_at)]
 
     def _missing_slots(
         self, segments: Sequence[Segment], believed: Sequence[Reading]
@@ -150,12 +155,6 @@ class DayEvaluator:
             index=index,
             reading_ids=evidence,
         )
-
-
-def _span_with_window(segments: Sequence[Segment], window: timedelta) -> Segment | None:
-    if not segments:
-        return None
-    return Segment(segments[0].starts_at - window, segments[-1].ends_at)
 
 
 def _lies_in(segments: Sequence[Segment], instant: datetime) -> bool:
