@@ -60,6 +60,17 @@ class ClaimRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRecord(ClaimRow):
+    """A claim with everything that is on record for it; what checks and explanations are given."""
+
+    amount_minor: int
+    terms_sha256: bytes
+    calculation_id: UUID
+    engine_version: str
+    calculated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """What every claim of one calculation carries."""
 
@@ -69,9 +80,16 @@ class Provenance:
 
 
 CLAIM_COLUMNS = ", ".join(ClaimRow.__dataclass_fields__)
+_RECORD_COLUMNS = ", ".join(ClaimRecord.__dataclass_fields__)
 _ALL_COLUMNS = [column.key for column in Claim.__table__.columns]
 
 _OF_POLICY = text(f"SELECT {CLAIM_COLUMNS} FROM claims WHERE policy_id = :policy_id ORDER BY id")
+_RECORDS = text(
+    f"SELECT {_RECORD_COLUMNS} FROM claims WHERE policy_id = ANY(:ids) ORDER BY policy_id, id"
+)
+_VOID = text(
+    "UPDATE claims SET status = 'void' WHERE policy_id = :policy_id AND id = ANY(:claim_ids)"
+)
 _OF_CALCULATION = text(
     f"""
     SELECT {", ".join(_ALL_COLUMNS)} FROM claims
@@ -112,6 +130,25 @@ async def claims_of_policy(connection: AsyncConnection, policy_id: int) -> list[
     """Every claim of the policy over its whole term, void ones too, in order of id."""
     rows = await connection.execute(_OF_POLICY, {"policy_id": policy_id})
     return [ClaimRow(*row) for row in rows]
+
+
+async def claim_records(
+    connection: AsyncConnection, policy_ids: Sequence[int]
+) -> list[ClaimRecord]:
+    """Every claim of these policies, void ones too, in order of policy and id."""
+    rows = await connection.execute(_RECORDS, {"ids": list(policy_ids)})
+    return [ClaimRecord(*row) for row in rows]
+
+
+async def void_claims(
+    connection: AsyncConnection, policy_id: int, claim_ids: Sequence[int]
+) -> None:
+    """Make layers void, all by one statement; the database refuses any that are not topmost.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: a live layer lies on top of them, or one is void already.
+    """
+    await connection.execute(_VOID, {"policy_id": policy_id, "claim_ids": list(claim_ids)})
 
 
 async def claims_of_calculation(

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright.domain.terms import ProductTerms
-from claimwright.storage.policies import Policy
+from claimwright.storage.policies import Policy, PolicyRow
 from claimwright.storage.products import ProductVersion, read_terms
 from claimwright.storage.risk_events import IndexGroup, RiskEvent
 
@@ -78,6 +78,40 @@ async def coverages_of_group(
         last_id = page[-1].policy_id
 
 
+async def policies_of_group(
+    connection: AsyncConnection, group: IndexGroup, *, page: int
+) -> AsyncIterator[list[PolicyRow]]:
+    """Every policy of a group in rising order of id, in pages of at most so many."""
+    columns = [getattr(Policy, name) for name in PolicyRow.__dataclass_fields__]
+    last_id = -1
+    while True:
+        rows = await connection.execute(
+            select(*columns)
+            .where(*_held_in(group), Policy.id > last_id)
+            .order_by(Policy.id)
+            .limit(page)
+        )
+        policies = [PolicyRow(*row) for row in rows]
+        if not policies:
+            return
+        yield policies
+        last_id = policies[-1].id
+
+
+async def term_of_group(
+    connection: AsyncConnection, group: IndexGroup
+) -> tuple[int, tuple[date, date]]:
+    """How many policies a group has, and the first and last day that any of them covers."""
+    row = (
+        await connection.execute(
+            select(func.count(), func.min(Policy.first_day), func.max(Policy.last_day)).where(
+                *_held_in(group)
+            )
+        )
+    ).one()
+    return row[0], (row[1], row[2])
+
+
 async def made_event_dates(
     connection: AsyncConnection, days: tuple[date, date]
 ) -> dict[IndexGroup, set[date]]:
@@ -133,3 +167,11 @@ async def known_days(connection: AsyncConnection) -> tuple[date, date] | None:
         return None
     one_day = timedelta(days=1)
     return bounds.low.date() - one_day, bounds.high.date() + one_day
+
+
+def _held_in(group: IndexGroup) -> list[ColumnElement[bool]]:
+    return [
+        Policy.product_version_id == group.product_version_id,
+        Policy.coverage_region == group.region,
+        Policy.zone == group.zone,
+    ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from sqlalchemy import func, select, text
@@ -100,6 +100,12 @@ _QUARANTINE = text(
     ON CONFLICT DO NOTHING
     """
 )
+_DATES = text(
+    """
+    SELECT DISTINCT (observed_at AT TIME ZONE 'UTC')::date AS day FROM readings
+    WHERE region = :region AND variable = :variable AND restates_id IS NULL ORDER BY day
+    """
+)
 
 
 async def insert_readings(
@@ -158,3 +164,9 @@ async def readings_between(
         .order_by(StoredReading.observed_at)
     )
     return [Reading(row.id, row.observed_at, row.value) for row in rows]
+
+
+async def reading_dates(connection: AsyncConnection, region: str, variable: str) -> list[date]:
+    """The dates of UTC on which readings lie, in rising order."""
+    dates = await connection.scalars(_DATES, {"region": region, "variable": variable})
+    return list(dates)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
 from claimwright.storage.base import Base
+from claimwright.storage.risk_events import IndexGroup
 
 
 class RequestKind(StrEnum):
@@ -62,6 +63,36 @@ class PendingRequest:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class PendingWork:
+    """How many requests are pending, and since when the oldest of them is."""
+
+    requests: int
+    oldest: datetime | None
+
+
+_PENDING = text(
+    """
+    SELECT count(*) AS requests, min(r.requested_at) AS oldest
+    FROM work_requests r
+    LEFT JOIN policies p ON p.id = r.policy_id
+    LEFT JOIN product_versions v
+        ON v.id = coalesce(r.product_version_id, p.product_version_id)
+    WHERE r.finished_generation < r.generation
+      AND (CAST(:region AS text) IS NULL OR coalesce(r.region, p.coverage_region) = :region)
+      AND (CAST(:product_code AS text) IS NULL OR v.code IS NULL OR v.code = :product_code)
+    """
+)
+_GROUP_IS_PENDING = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM work_requests
+        WHERE finished_generation < generation AND region = :region
+          AND (kind = 'evaluate' AND subject = :variable
+               OR kind = 'calculate' AND product_version_id = :product_version_id
+                  AND (subject IS NULL OR subject = :zone)))
+    """
+)
 _LOCK = text(
     """
     SELECT FROM work_requests WHERE id = ANY(:ids)
@@ -115,3 +146,42 @@ async def count_pending(connection: AsyncConnection) -> int:
         select(func.count()).where(WorkRequest.finished_generation < WorkRequest.generation)
     )
     return int(count or 0)
+
+
+async def pending_work(
+    connection: AsyncConnection, *, product_code: str | None = None, region: str | None = None
+) -> PendingWork:
+    """What is pending, of one product or region where named.
+
+    Readings belong to no product, so that their requests count for each.
+    """
+    row = (
+        await connection.execute(_PENDING, {"product_code": product_code, "region": region})
+    ).one()
+    return PendingWork(row.requests, row.oldest)
+
+
+async def group_is_pending(connection: AsyncConnection, group: IndexGroup, variable: str) -> bool:
+    """Whether readings of the variable, or events, that concern a group are still to do."""
+    found = await connection.scalar(
+        _GROUP_IS_PENDING,
+        {
+            "product_version_id": group.product_version_id,
+            "region": group.region,
+            "zone": group.zone,
+            "variable": variable,
+        },
+    )
+    return bool(found)
+
+
+async def pending_policies(connection: AsyncConnection, policy_ids: Sequence[int]) -> set[int]:
+    """Which of these policies are asked for and still to do."""
+    rows = await connection.scalars(
+        select(WorkRequest.policy_id).where(
+            WorkRequest.kind == RequestKind.POLICY,
+            WorkRequest.policy_id.in_(policy_ids),
+            WorkRequest.finished_generation < WorkRequest.generation,
+        )
+    )
+    return {policy_id for policy_id in rows if policy_id is not None}

@@ -82,6 +82,27 @@ _INSERT_MADE = text(
     ON CONFLICT DO NOTHING
     """
 ).bindparams(bindparam("reading_ids", type_=ARRAY(BigInteger)))
+_OF_GROUP = text(
+    f"""
+    SELECT {EVENT_COLUMNS} FROM risk_events e
+    WHERE e.product_version_id = :product_version_id AND e.region = :region
+      AND (e.zone IS NULL OR e.zone = :zone)
+    ORDER BY e.triggered_at, e.id
+    """
+)
+
+
+async def events_of_group(connection: AsyncConnection, group: IndexGroup) -> list[EventRow]:
+    """Events that can concern a group's policies, in order of (timestamp, id)."""
+    rows = await connection.execute(
+        _OF_GROUP,
+        {
+            "product_version_id": group.product_version_id,
+            "region": group.region,
+            "zone": group.zone,
+        },
+    )
+    return [EventRow(*row) for row in rows]
 
 
 async def events_for_policy(
