@@ -3,7 +3,6 @@
 import sys
 
 import typer
-from click.exceptions import Abort
 
 from claimwright.cli import calculate, init
 from claimwright.cli.exits import Exit, exit_of
@@ -31,6 +30,6 @@ def main() -> None:
     except ClaimwrightError as error:
         messages.print(f"[bold red]Error:[/bold red] {error}", markup=True, soft_wrap=True)
         sys.exit(exit_of(error))
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, typer.Abort):
         messages.print("Interrupted; nothing is half done, run it again to go on.")
         sys.exit(Exit.INTERRUPTED)

@@ -24,11 +24,21 @@ def calculate(
     *,
     from_day: Annotated[
         datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d"], help="First local date; default: all known."),
+        typer.Option(
+            "--from",
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="First local date, in each policy's zone; by default the first that is known.",
+        ),
     ] = None,
     to_day: Annotated[
         datetime | None,
-        typer.Option("--to", formats=["%Y-%m-%d"], help="Last local date, included."),
+        typer.Option(
+            "--to",
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="Last local date, included; by default the last that is known.",
+        ),
     ] = None,
     product: Annotated[str | None, typer.Option(help="One product's policies alone.")] = None,
     region: Annotated[str | None, typer.Option(help="One region's policies alone.")] = None,

@@ -1,0 +1,142 @@
+"""Write the pages of docs/reference that follow from the code; `--check` says which are stale.
+
+Run by `make docs`, and with `--check` by a test.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from inspect import getdoc
+from pathlib import Path
+
+import typer
+from prometheus_client.metrics import MetricWrapperBase
+from typer.cli import get_docs_for_click
+
+from claimwright import metrics
+from claimwright.cli.app import app
+from claimwright.cli.exits import EXIT_OF_ERROR, Exit
+from claimwright.domain.errors import ClaimwrightError
+from claimwright.domain.lifecycle import TRANSITIONS
+from claimwright.settings import PREFIX, Settings
+
+REFERENCE = Path(__file__).with_name("reference")
+GENERATED = "<!-- Written by docs/build.py; change the code and run `make docs`. -->\n\n"
+
+
+def main() -> int:
+    """Write the stale pages, or with `--check` name them and fail."""
+    stale = [
+        name
+        for name, text in pages().items()
+        if not (REFERENCE / name).exists() or (REFERENCE / name).read_text(encoding="utf-8") != text
+    ]
+    if "--check" in sys.argv:
+        print("\n".join(stale) or "The generated pages are up to date.")
+        return 1 if stale else 0
+    REFERENCE.mkdir(exist_ok=True)
+    for name in stale:
+        (REFERENCE / name).write_text(pages()[name], encoding="utf-8")
+        print(f"wrote docs/reference/{name}")
+    return 0
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its name."""
+    return {
+        "cli.md": _page("The command line", _commands()),
+        "exit-codes.md": _page("Exit codes", _exits()),
+        "life-cycle.md": _page("The life of a claim", _life_cycle()),
+        "metrics.md": _page("Metrics", _metrics()),
+        "settings.md": _page("Settings", _settings()),
+    }
+
+
+def _page(title: str, lines: Iterable[str]) -> str:
+    return f"# {title}\n\n{GENERATED}" + "\n".join(lines).rstrip() + "\n"
+
+
+def _commands() -> Iterator[str]:
+    command = typer.main.get_command(app)
+    context = typer.Context(command, info_name="claimwright")
+    text = get_docs_for_click(obj=command, ctx=context, name="claimwright")
+    yield text.partition("\n")[2].strip()
+
+
+def _exits() -> Iterator[str]:
+    yield "| code | name | meaning |\n|---|---|---|"
+    for code, meaning in _documented(Exit):
+        yield f"| {code.value} | {code.name.lower().replace('_', ' ')} | {meaning} |"
+    yield "\n## Errors\n\nThe most exact class of an error decides.\n"
+    yield "| error | code | meaning |\n|---|---|---|"
+    for kind in sorted(_tree(ClaimwrightError), key=lambda kind: kind.__name__):
+        code = next(EXIT_OF_ERROR[base] for base in kind.__mro__ if base in EXIT_OF_ERROR)
+        yield f"| `{kind.__name__}` | {code.value} | {_first_sentence(kind)} |"
+
+
+def _documented(codes: type[Exit]) -> Iterator[tuple[Exit, str]]:
+    source = Path(sys.modules[codes.__module__].__file__ or "").read_text(encoding="utf-8")
+    for code in codes:
+        after = source.split(f"    {code.name} = {code.value}\n", 1)[1]
+        meaning = after.split('"""')[1] if after.lstrip().startswith('"""') else "Done."
+        yield code, meaning
+
+
+def _life_cycle() -> Iterator[str]:
+    yield "What is not in the picture is forbidden, by the rules and by the database.\n"
+    yield "```mermaid\nstateDiagram-v2\n    [*] --> calculated"
+    for before, ways in TRANSITIONS.items():
+        for after in sorted(ways):
+            yield f"    {before} --> {after}"
+    yield "```"
+
+
+def _metrics() -> Iterator[str]:
+    yield "| metric | labels | meaning |\n|---|---|---|"
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            labels = ", ".join(metric._labelnames)  # noqa: SLF001 - there is no public name
+            yield f"| `{metric._name}_total` | {labels} | {metric._documentation} |"  # noqa: SLF001
+
+
+def _settings() -> Iterator[str]:
+    yield "Read once from the environment; an unknown variable of the prefix is an error.\n"
+    yield "| variable | default | meaning |\n|---|---|---|"
+    meanings = _attributes(Settings)
+    for name, info in Settings.model_fields.items():
+        default = "" if info.default_factory else info.default
+        shown = f"`{default}`" if isinstance(default, int | float) else ""
+        yield f"| `{PREFIX}{name.upper()}` | {shown} | {meanings.get(name, '')} |"
+
+
+def _attributes(kind: type) -> dict[str, str]:
+    """The attributes that a class's docstring describes."""
+    described = (getdoc(kind) or "").partition("Attributes:\n")[2]
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in described.splitlines():
+        if line.startswith("    ") and not line.startswith("     "):
+            name, _, text = line.strip().partition(": ")
+            meanings[name] = text
+        elif line.strip() and name:
+            meanings[name] += " " + line.strip()
+        elif not line.strip():
+            break
+    return meanings
+
+
+def _tree(root: type[ClaimwrightError]) -> Iterator[type[ClaimwrightError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+def _first_sentence(kind: type) -> str:
+    return _cell((getdoc(kind) or "").partition("\n\n")[0])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
