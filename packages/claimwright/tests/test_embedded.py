@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -95,17 +95,29 @@ def folder() -> Iterator[Path]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def no_server_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test leaves servers running in the shared folder."""
+    yield
+    if "folder" in request.fixturenames:
+        shared: Path = request.getfixturevalue("folder")
+        assert not (shared / "postgres" / "postmaster.pid").exists()
+        assert not (shared / "valkey" / "valkey.pid").exists()
+
+
 @contextmanager
 def user_process(folder: Path, program: str = USER_PROGRAM) -> Iterator[subprocess.Popen[str]]:
     """Another process, in a terminal session of its own, that uses the servers of ``folder``."""
     with begun_user_process(folder, program) as process:
         assert first_line(process) == "ready"
         yield process
+        if process.poll() is None:
+            leave(process)
 
 
 @contextmanager
 def begun_user_process(folder: Path, program: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(  # noqa: S603 - a program of this file
+    process = subprocess.Popen(
         [sys.executable, "-c", program, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -135,6 +147,16 @@ def server_processes(folder: Path) -> list[psutil.Process]:
     postmaster = (folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]
     valkey = (folder / "valkey" / "valkey.pid").read_text()
     return [psutil.Process(int(postmaster)), psutil.Process(int(valkey))]
+
+
+def child_process(parent: subprocess.Popen[str], name: str) -> psutil.Process:
+    """The parent's child of that name, as soon as there is one."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while time.monotonic() < deadline:
+        for process in psutil.Process(parent.pid).children():
+            if process.name() == name:
+                return process
+    raise LookupError(name)
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:
@@ -399,6 +421,7 @@ async def test_commits_are_durable_and_survive_a_restart_in_a_folder_with_a_long
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGHOST", "localhost")
     monkeypatch.setenv("PGUSER", "nobody")
+    monkeypatch.setenv("PGOPTIONS", "-c no_such_parameter=1")
     with new_folder() as parent:
         long = parent / ("a long name " * 15)
         with embedded_servers(long) as addresses:
@@ -419,11 +442,18 @@ async def test_commits_are_durable_and_survive_a_restart_in_a_folder_with_a_long
 
 def test_a_folder_whose_making_was_interrupted_is_made_again() -> None:
     with new_folder() as fresh:
-        unfinished = fresh / "postgres.new"
-        unfinished.mkdir()
-        (unfinished / "PG_VERSION").write_text("18\n")
+        with begun_user_process(fresh, USER_PROGRAM) as victim:
+            initdb = child_process(victim, "initdb")
+            at_work = [initdb, *initdb.children(recursive=True)]
+            victim.kill()
+            victim.wait(GONE_SECONDS)
+            for process in at_work:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            assert are_gone(at_work)
         with embedded_servers(fresh):
             assert are_running(server_processes(fresh))
+        assert [path.name for path in fresh.glob("postgres*")] == ["postgres"]
 
 
 def test_the_error_of_a_server_that_does_not_start_says_why_and_nothing_is_left(

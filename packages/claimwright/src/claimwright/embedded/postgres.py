@@ -6,6 +6,7 @@ process never leaves, and as root it opens every parent of its folders to everyb
 
 import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final
 
 from claimwright.domain.errors import EmbeddedServerError
 from claimwright.embedded.addresses import POSTGRES_PORT, SUPERUSER_LOGIN
-from claimwright.embedded.layout import Layout, private_folder
+from claimwright.embedded.layout import Layout
 from claimwright.embedded.programs import run, run_checked
 
 START_SECONDS = 60
@@ -24,6 +25,7 @@ _START_FAILURES = 5
 
 _POLL_SECONDS = 0.1
 _LOG_LINES = 15
+_UNFINISHED = "postgres.new-"
 
 # Exit statuses of pg_isready.
 _READY: Final = 0
@@ -77,9 +79,11 @@ def _make_cluster(layout: Layout, settings: Mapping[str, str]) -> None:
 
     The locale is the built-in one, so that text sorts the same on every machine.
     """
-    unfinished = layout.folder / "postgres.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    private_folder(unfinished, layout.account)
+    for left_over in layout.folder.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    # A new name each time, because the initdb of a killed process may still be at work on its own.
+    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=layout.folder))
+    layout.account.give(unfinished)
     locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     login = ["--auth=trust", "-U", SUPERUSER_LOGIN]
     haste = ["--no-sync"] if settings.get("fsync") == "off" else []

@@ -124,13 +124,17 @@ def _fresh_folder() -> tuple[Path, Membership]:
 
 
 def _clear_up(folder: Path) -> None:
-    """Stop and delete the servers of a temporary folder whose users are all dead."""
-    if folder.lstat().st_uid != os.geteuid() or not nobody_uses(folder):
-        return
-    # Whatever state it is in, it must not hinder those who come after.
-    with suppress(EmbeddedServerError), turn(folder / _TURN_FILE):
-        if nobody_uses(folder):
-            _stop(prepare_layout(folder), delete=True)
+    """Stop and delete the servers of a temporary folder whose users are all dead.
+
+    Whatever state it is in, even half deleted by its last user at this moment, it must not hinder
+    those who come after.
+    """
+    with suppress(EmbeddedServerError, FileNotFoundError):
+        if folder.lstat().st_uid != os.geteuid() or not nobody_uses(folder):
+            return
+        with turn(folder / _TURN_FILE):
+            if nobody_uses(folder):
+                _stop(prepare_layout(folder), delete=True)
 
 
 @contextmanager
