@@ -27,6 +27,15 @@ class DifferenceKind(StrEnum):
     PAID_TOO_LITTLE = "paid_too_little"
     EVENT_DOES_NOT_PAY = "event_does_not_pay"
     OUTSIDE_COVERAGE = "outside_coverage"
+    CLAIM_DISAGREES = "claim_disagrees"
+    ACCOUNT_DISAGREES = "account_disagrees"
+    EVENT_NOT_SUPPORTED = "event_not_supported"
+    EVENT_MISSING = "event_missing"
+
+    @property
+    def may_be_pending(self) -> bool:
+        """Whether work that is still pending could make it good: only what is missing."""
+        return self in (DifferenceKind.PAID_TOO_LITTLE, DifferenceKind.EVENT_MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Difference:
     @property
     def may_be_pending(self) -> bool:
         """Whether work that is still pending could make it good: only what is missing."""
-        return self.kind is DifferenceKind.PAID_TOO_LITTLE
+        return self.kind.may_be_pending
 
 
 @dataclass(frozen=True, slots=True)
