@@ -1,0 +1,85 @@
+"""The quarantine file: refused rows with their numbers and reasons, ready to be mended."""
+
+import csv
+from collections.abc import Sequence
+from contextlib import ExitStack
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from claimwright.domain.errors import InvalidInputError
+from claimwright.files.atomic import replacing
+from claimwright.files.rows import Dialect, RefusedRow
+
+ROW_COLUMN: Final = "row"
+REASON_COLUMN: Final = "reason"
+
+
+def quarantine_beside(source: Path) -> Path:
+    """Where the refused rows of a file go unless somebody says otherwise."""
+    return source.with_name(f"{source.name}.quarantine.csv")
+
+
+class QuarantineFile:
+    """Refused rows as CSV: ``row``, ``reason``, then the cells as they were.
+
+    A context manager. The file is begun with the first refused row and appears at the end of the
+    block; without refused rows, or after an error, there is none. It has the dialect of its
+    source, so that the mended rows can be imported like the source was.
+
+    Raises:
+        InvalidInputError: it would replace its source, or cannot be written.
+    """
+
+    def __init__(
+        self, path: Path | None, source: Path, columns: Sequence[str], dialect: Dialect
+    ) -> None:
+        if path is not None and path.resolve() == source.resolve():
+            raise InvalidInputError(f"the quarantine file {path} would replace its source")
+        self._path = path
+        self._columns = columns
+        self._dialect = dialect
+        self._stack = ExitStack()
+        self._writer: Any = None
+
+    @property
+    def written(self) -> Path | None:
+        """The file, where there were rows to write."""
+        return self._path if self._writer is not None else None
+
+    def add(self, refused: RefusedRow) -> None:
+        """Write one more row."""
+        if self._path is None:
+            return
+        try:
+            if self._writer is None:
+                self._writer = self._begin(self._path)
+            self._writer.writerow([refused.number, refused.reason, *refused.cells])
+        except OSError as error:
+            raise InvalidInputError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _begin(self, path: Path) -> Any:  # noqa: ANN401 - the csv module does not name its writer
+        stream = self._stack.enter_context(replacing(path))
+        text = TextIOWrapper(
+            stream,
+            self._dialect.encoding,
+            errors="backslashreplace",
+            newline="",
+            write_through=True,
+        )
+        self._stack.callback(text.detach)
+        writer = csv.writer(text, delimiter=self._dialect.delimiter, lineterminator="\n")
+        writer.writerow([ROW_COLUMN, REASON_COLUMN, *self._columns])
+        return writer
