@@ -53,7 +53,7 @@ SET search_path = {schema}, pg_temp AS $$
 DECLARE wrong record;
 BEGIN
     SELECT e.tier_level, p.code INTO wrong
-    FROM new_events e JOIN product_versions p ON p.id = e.product_version_id
+    FROM new_events e LEFT JOIN product_versions p ON p.id = e.product_version_id
     WHERE NOT EXISTS (
         SELECT FROM jsonb_array_elements(p.terms::jsonb #> '{payout,tiers}') AS tier
         WHERE tier ->> 'level' = e.tier_level)
@@ -74,8 +74,8 @@ DECLARE wrong record;
 BEGIN
     SELECT n.policy_number, n.limit_minor,
            round(n.coverage_minor * p.aggregate_limit_percent / 100) AS due_minor INTO wrong
-    FROM new_policies n JOIN product_versions p ON p.id = n.product_version_id
-    WHERE n.limit_minor <> round(n.coverage_minor * p.aggregate_limit_percent / 100)
+    FROM new_policies n LEFT JOIN product_versions p ON p.id = n.product_version_id
+    WHERE n.limit_minor IS DISTINCT FROM round(n.coverage_minor * p.aggregate_limit_percent / 100)
     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'policy % has an aggregate limit of %, its terms make it %',
@@ -97,13 +97,16 @@ BEGIN
         RAISE EXCEPTION 'policy % is extended or cancelled, never shortened', OLD.policy_number
             USING ERRCODE = 'check_violation', CONSTRAINT = 'policies_never_shortened';
     END IF;
-    IF NEW.cancelled_on IS NOT NULL AND EXISTS (
-        SELECT FROM claims c
-        WHERE c.policy_id = OLD.id AND c.status <> 'void' AND c.event_date >= NEW.cancelled_on)
-    THEN
-        RAISE EXCEPTION 'policy % has live claims on or after %; void them first',
-            OLD.policy_number, NEW.cancelled_on
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'policies_cancelled_after_claims';
+    IF NEW.cancelled_on IS NOT NULL THEN
+        -- Every new claim moves the account: whoever stores one now is waited for, and waits.
+        UPDATE policy_accounts SET paid_minor = paid_minor WHERE policy_id = OLD.id;
+        PERFORM FROM claims c
+        WHERE c.policy_id = OLD.id AND c.status <> 'void' AND c.event_date >= NEW.cancelled_on;
+        IF FOUND THEN
+            RAISE EXCEPTION 'policy % has live claims on or after %; void them first',
+                OLD.policy_number, NEW.cancelled_on
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'policies_cancelled_after_claims';
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
@@ -136,42 +139,6 @@ DECLARE
     opened bigint;
     moved bigint;
 BEGIN
-    -- A claim is born calculated, for its own policy's event, in the period of the event's date,
-    -- with a layer that lies within the cover.
-    SELECT n.policy_id, n.period_key, n.event_id,
-           CASE
-             WHEN n.status <> 'calculated' THEN 'a claim is born calculated'
-             WHEN n.exhaustion_minor > p.coverage_minor THEN 'its layer ends above the cover'
-             WHEN n.terms_sha256 <> v.terms_sha256 THEN 'it was calculated with other terms'
-             WHEN e.product_version_id <> p.product_version_id THEN 'its event is of other terms'
-             WHEN e.region <> p.coverage_region THEN 'its event is of another region'
-             WHEN e.zone <> p.zone THEN 'its event is of another zone'
-             WHEN abs(n.event_date - (e.triggered_at AT TIME ZONE 'UTC')::date) > 1
-               THEN 'its date is not its event''s'
-             ELSE 'its period is not that of its date'
-           END AS reason INTO wrong
-    FROM new_claims n
-    JOIN policies p ON p.id = n.policy_id
-    JOIN product_versions v ON v.id = p.product_version_id
-    JOIN risk_events e ON e.id = n.event_id
-    WHERE n.status <> 'calculated'
-       OR n.exhaustion_minor > p.coverage_minor
-       OR n.terms_sha256 <> v.terms_sha256
-       OR e.product_version_id <> p.product_version_id
-       OR e.region <> p.coverage_region
-       OR e.zone <> p.zone
-       OR abs(n.event_date - (e.triggered_at AT TIME ZONE 'UTC')::date) > 1
-       OR n.period_key <> CASE v.frequency
-            WHEN 'once_per_day' THEN to_char(n.event_date, 'YYYY-MM-DD')
-            WHEN 'once_per_month' THEN to_char(n.event_date, 'YYYY-MM')
-            ELSE 'term' END
-    LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'a claim of policy %, period %, event % is refused: %',
-            wrong.policy_id, wrong.period_key, wrong.event_id, wrong.reason
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'claims_fit_their_event';
-    END IF;
-
     -- Layers of one statement follow one another. Widths that merely add up would not do: an
     -- overlap and a gap can cancel.
     PERFORM FROM (
@@ -194,6 +161,62 @@ BEGIN
     IF moved <> (SELECT count(DISTINCT policy_id) FROM new_claims) THEN
         RAISE EXCEPTION 'claims would take a policy above its aggregate limit'
             USING ERRCODE = 'exclusion_violation', CONSTRAINT = 'claims_within_limit';
+    END IF;
+
+    -- A claim is born calculated, for its own policy's event, in the period of the event's date,
+    -- with a layer that lies within the cover. Read under the account's lock, which a change of
+    -- the policy's days takes too. Outer joins, because a session that switches ordinary triggers
+    -- off switches the foreign keys off with them.
+    SELECT n.policy_id, n.period_key, n.event_id,
+           CASE
+             WHEN v.id IS NULL OR e.id IS NULL THEN 'its terms or its event do not exist'
+             WHEN n.status <> 'calculated' THEN 'a claim is born calculated'
+             WHEN n.exhaustion_minor > p.coverage_minor THEN 'its layer ends above the cover'
+             WHEN n.terms_sha256 <> v.terms_sha256 THEN 'it was calculated with other terms'
+             WHEN e.product_version_id <> p.product_version_id THEN 'its event is of other terms'
+             WHEN e.region <> p.coverage_region THEN 'its event is of another region'
+             WHEN e.zone <> p.zone THEN 'its event is of another zone'
+             WHEN e.tier_level <> n.tier_level THEN 'its event is of another tier'
+             WHEN e.local_date <> n.event_date
+               OR abs(n.event_date - (e.triggered_at AT TIME ZONE 'UTC')::date) > 1
+               THEN 'its date is not its event''s'
+             WHEN n.event_date NOT BETWEEN p.first_day AND p.last_day
+               OR n.event_date >= p.cancelled_on THEN 'its date is not covered'
+             ELSE 'its period is not that of its date'
+           END AS reason INTO wrong
+    FROM new_claims n
+    JOIN policies p ON p.id = n.policy_id
+    LEFT JOIN product_versions v ON v.id = p.product_version_id
+    LEFT JOIN risk_events e ON e.id = n.event_id
+    WHERE v.id IS NULL OR e.id IS NULL
+       OR n.status <> 'calculated'
+       OR n.exhaustion_minor > p.coverage_minor
+       OR n.terms_sha256 <> v.terms_sha256
+       OR e.product_version_id <> p.product_version_id
+       OR e.region <> p.coverage_region
+       OR e.zone <> p.zone
+       OR e.tier_level <> n.tier_level
+       OR e.local_date <> n.event_date
+       OR abs(n.event_date - (e.triggered_at AT TIME ZONE 'UTC')::date) > 1
+       OR n.event_date NOT BETWEEN p.first_day AND p.last_day
+       OR n.event_date >= p.cancelled_on
+       OR n.period_key <> CASE v.frequency
+            WHEN 'once_per_day' THEN to_char(n.event_date, 'YYYY-MM-DD')
+            WHEN 'once_per_month' THEN to_char(n.event_date, 'YYYY-MM')
+            ELSE 'term' END
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a claim of policy %, period %, event % is refused: %',
+            wrong.policy_id, wrong.period_key, wrong.event_id, wrong.reason
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'claims_fit_their_event';
+    END IF;
+
+    -- Whatever anybody's time zone data say of its date, an event pays a policy in one period.
+    PERFORM FROM new_claims n JOIN claims c ON c.policy_id = n.policy_id
+    WHERE c.event_id = n.event_id AND c.period_key <> n.period_key AND c.status <> 'void';
+    IF FOUND THEN
+        RAISE EXCEPTION 'an event of a claim has a live claim in another period'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'claims_event_in_one_period';
     END IF;
 
     -- Each period, from exactly where its live layers end.
@@ -285,15 +308,3 @@ END $$;
 CREATE TRIGGER claims_moved AFTER UPDATE ON claims
     REFERENCING OLD TABLE AS before_claims NEW TABLE AS after_claims
     FOR EACH STATEMENT EXECUTE FUNCTION move_claims();
-
--- Not even a superuser's session that switches ordinary triggers off escapes these.
-DO $$
-DECLARE guard record;
-BEGIN
-    FOR guard IN
-        SELECT t.tgname, c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace
-    LOOP
-        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER %I', guard.relname, guard.tgname);
-    END LOOP;
-END $$;
