@@ -44,7 +44,7 @@ from claimwright.runtime import (
 )
 from claimwright.settings import load_settings
 from claimwright.storage.schema import upgrade_now
-from support.databases import Connections, environment_of
+from support.databases import Connections, environment_of, plain_connections
 
 _TEMPLATE = "schema_template"
 _numbers = count(1)
@@ -114,13 +114,11 @@ async def fresh_runtime(fresh_database: ServerAddresses) -> AsyncIterator[Runtim
 
 @pytest.fixture
 async def connections(session_database: ServerAddresses) -> AsyncIterator[Connections]:
-    opened = Connections(session_database)
-    yield opened
-    await opened.close()
+    async with plain_connections(session_database) as opened:
+        yield opened
 
 
 @pytest.fixture
 async def fresh_connections(fresh_database: ServerAddresses) -> AsyncIterator[Connections]:
-    opened = Connections(fresh_database)
-    yield opened
-    await opened.close()
+    async with plain_connections(fresh_database) as opened:
+        yield opened

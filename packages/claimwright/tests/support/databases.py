@@ -1,5 +1,7 @@
 """What tests need to reach a database past the engine: plain asyncpg connections, by role."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,7 +27,7 @@ def environment_of(addresses: ServerAddresses) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Connections:
-    """Opens plain connections to one database and closes all of them at the end.
+    """Opens plain connections to one database; `plain_connections` closes all of them.
 
     They have no time-outs, no pool and nothing of the engine's: what psql would be.
     """
@@ -46,10 +48,12 @@ class Connections:
         return await self._open(self.addresses.superuser_database_url)
 
     async def close(self) -> None:
-        """Close every connection that was opened, whatever state it is in."""
+        """Close every connection that was opened; one that is in the middle of something is cut."""
         while self._opened:
             connection = self._opened.pop()
-            if not connection.is_closed():
+            try:
+                await connection.close(timeout=2)
+            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
                 connection.terminate()
 
     async def _open(self, address: str) -> Connection:
@@ -57,3 +61,13 @@ class Connections:
         connection = await asyncpg.connect(url.render_as_string(hide_password=False))
         self._opened.append(connection)
         return connection
+
+
+@asynccontextmanager
+async def plain_connections(addresses: ServerAddresses) -> AsyncIterator[Connections]:
+    """Plain connections to one database, closed at the end of the block."""
+    opened = Connections(addresses)
+    try:
+        yield opened
+    finally:
+        await opened.close()
