@@ -159,6 +159,11 @@ def child_process(parent: subprocess.Popen[str], name: str) -> psutil.Process:
     raise LookupError(name)
 
 
+def command_lines() -> list[list[str]]:
+    """The words of every command that runs on this machine."""
+    return [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
+
+
 def are_gone(processes: list[psutil.Process]) -> bool:
     """Whether all of them end; they are ending already, so that this is a matter of moments."""
     deadline = time.monotonic() + GONE_SECONDS
@@ -360,6 +365,17 @@ def test_a_signal_that_ends_the_last_user_stops_the_servers(
         os.killpg(user.pid, number)
         assert user.wait(GONE_SECONDS) == status
         assert are_gone(running)
+
+
+def test_ctrl_c_while_the_servers_start_lets_them_start_and_stops_them() -> None:
+    with new_folder() as fresh:
+        with begun_user_process(fresh, USER_PROGRAM) as user:
+            child_process(user, "initdb")
+            os.killpg(user.pid, signal.SIGINT)
+            assert user.wait(GONE_SECONDS) == -signal.SIGINT
+            assert first_line(user) == ""
+        assert (fresh / "valkey" / "valkey.log").exists()
+        assert not any(str(fresh) in " ".join(words) for words in command_lines())
 
 
 def test_ctrl_c_in_the_terminal_that_started_the_servers_leaves_them_to_other_users(

@@ -5,6 +5,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, MappingProxyType
@@ -81,14 +82,28 @@ def _joined(
         raise
     try:
         with turn(folder / _TURN_FILE):
-            ensure_postgres(layout, settings)
-            ensure_roles_and_database(layout)
-            ensure_valkey(layout)
+            _start(layout, settings)
         yield server_addresses(
             folder=folder, sockets=layout.sockets, valkey_socket=layout.valkey_socket
         )
     finally:
         _leave(layout, membership, delete=delete)
+
+
+def _start(layout: Layout, settings: Mapping[str, str]) -> None:
+    """Bring both servers up, in a thread, so that a signal finds them either absent or up.
+
+    A signal interrupts the waiting of the main thread, which then waits on for the end of the
+    work: a server caught in the middle of its start could not be reached to stop it.
+    """
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        executor.submit(_ensure_servers, layout, settings).result()
+
+
+def _ensure_servers(layout: Layout, settings: Mapping[str, str]) -> None:
+    ensure_postgres(layout, settings)
+    ensure_roles_and_database(layout)
+    ensure_valkey(layout)
 
 
 def _leave(layout: Layout, membership: Membership, *, delete: bool) -> None:
