@@ -115,6 +115,21 @@ async def test_a_lock_that_says_no_stops_the_calculation(mock_redis: AsyncMock) 
     lock.release.assert_not_called()
 
 
+async def test_a_lock_that_cannot_reach_its_server_stops_nothing(mock_redis: AsyncMock) -> None:
+    mock_redis.lock.return_value.acquire.side_effect = ConnectionResetError
+    async with lease(mock_redis, KEY, LeaseOptions()) as got:
+        assert not got.held
+    mock_redis.lock.return_value.release.assert_not_called()
+
+
+async def test_a_release_that_fails_does_not_undo_what_was_done(mock_redis: AsyncMock) -> None:
+    lost = counted("lost")
+    mock_redis.lock.return_value.release.side_effect = ConnectionResetError
+    async with lease(mock_redis, KEY, LeaseOptions()) as got:
+        assert got.held
+    assert counted("lost") == lost + 1
+
+
 async def test_the_lease_is_released_once_when_the_body_fails(mock_redis: AsyncMock) -> None:
     with pytest.raises(ZeroDivisionError):
         async with lease(mock_redis, KEY, LeaseOptions()):

@@ -71,10 +71,13 @@ class Relay:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        asked = bytearray()
         with contextlib.closing(writer), contextlib.closing(server_writer):
-            self._tasks.add(asyncio.create_task(self._replies(server_reader, writer)))
+            replying = self._replies(server_reader, writer, asked)
+            self._tasks.add(asyncio.create_task(replying))
             with contextlib.suppress(ConnectionError):
                 while request := await reader.read(65_536):
+                    asked += request
                     await self._pass_request(request, server_writer)
 
     async def _pass_request(self, request: bytes, server: asyncio.StreamWriter) -> None:
@@ -88,9 +91,11 @@ class Relay:
         if not self.muted:
             server.write(request)
 
-    async def _replies(self, server: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _replies(
+        self, server: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: bytearray
+    ) -> None:
         while reply := await server.read(65_536):
-            fault = self._fault if self._trigger in self._requests else ""
+            fault = self._fault if self._trigger in asked else ""
             if fault == "report":
                 self.answered.set()
             if fault == "cut_reply":

@@ -20,7 +20,7 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -268,24 +268,26 @@ class _Attempt:
         if self._view.under_way:
             await self._patience.outlasts(self._acquiring, reserved_slices=_RESERVED_SLICES - 1)
         await self._patience.end(self._acquiring)
-        if _took(self._acquiring):
+        if _succeeded(self._acquiring) and self._acquiring.result():
             await self._release()
         elif self._view.under_way:
             await self._withdraw()
         self._patience.raise_cancellation()
 
     async def _release(self) -> None:
-        releasing = asyncio.create_task(_release(self._lock))
-        await self._patience.outlasts(releasing)
-        await self._patience.end(releasing)
-        if self._held and not _took(releasing):
+        if not await self._within_patience(self._lock.release()) and self._held:
             LEASES_LOST.inc()
 
     async def _withdraw(self) -> None:
         """Delete the key if a SET that was never answered did take it."""
-        withdrawing = asyncio.create_task(_withdraw(self._client, self._key, self._token))
-        await self._patience.outlasts(withdrawing)
-        await self._patience.end(withdrawing)
+        await self._within_patience(_withdraw(self._client, self._key, self._token))
+
+    async def _within_patience(self, command: Coroutine[Any, Any, object]) -> bool:
+        """Return whether it succeeded; nothing is raised, because the work inside is done."""
+        task = asyncio.create_task(command)
+        await self._patience.outlasts(task)
+        await self._patience.end(task)
+        return _succeeded(task)
 
 
 async def _acquire(lock: Lock, options: LeaseOptions, token: str) -> bool:
@@ -298,24 +300,12 @@ async def _acquire(lock: Lock, options: LeaseOptions, token: str) -> bool:
     )
 
 
-async def _release(lock: Lock) -> bool:
-    """Return whether the key was still ours and is gone; the work is done, so nothing is raised."""
-    try:
-        await lock.release()
-    except _SERVER_ERRORS:
-        return False
-    return True
+async def _withdraw(client: Redis, key: str, token: str) -> None:
+    await client.eval(_WITHDRAW_SCRIPT, 1, key, token)
 
 
-async def _withdraw(client: Redis, key: str, token: str) -> bool:
-    try:
-        return bool(await client.eval(_WITHDRAW_SCRIPT, 1, key, token))
-    except _SERVER_ERRORS:
-        return False
-
-
-def _took(task: asyncio.Task[bool]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is None and task.result()
+def _succeeded(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _reason_for(error: Exception, key: str) -> str:
@@ -399,7 +389,7 @@ class _Patience:
 
     async def outlasts(
         self,
-        task: asyncio.Task[bool],
+        task: asyncio.Task[Any],
         *,
         heard: Callable[[], bool] = lambda: False,
         reserved_slices: int = 0,
@@ -413,7 +403,7 @@ class _Patience:
                 self._left -= _LATE_CHARGE if late else _CHARGE
         return task.done()
 
-    async def end(self, task: asyncio.Task[bool]) -> None:
+    async def end(self, task: asyncio.Task[Any]) -> None:
         """Cancel the task until it ends; redis-py may swallow the first one."""
         for _ in range(_CANCELS):
             if task.done():
@@ -425,7 +415,7 @@ class _Patience:
         if self._cancelled is not None:
             raise self._cancelled
 
-    async def _wait_one_slice(self, task: asyncio.Task[bool]) -> bool:
+    async def _wait_one_slice(self, task: asyncio.Task[Any]) -> bool:
         """Return whether the slice ended late, because our own loop was busy."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._slice_seconds
