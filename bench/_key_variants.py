@@ -332,6 +332,13 @@ class Variant:
         return f"key_{self.name.lower()}"
 
     @property
+    def tables(self) -> list[str]:
+        """The tables of this variant."""
+        accounts = ["policy_accounts"] * self.has_policy_accounts
+        accounts += ["period_accounts"] * self.has_period_accounts
+        return ["policies", "risk_events", "claims", *accounts]
+
+    @property
     def has_policy_accounts(self) -> bool:
         """Whether claims move an account a policy."""
         return POLICY_ACCOUNTS in self.ddl
