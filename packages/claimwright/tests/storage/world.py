@@ -108,9 +108,9 @@ async def _store_events_and_readings(connection: Connection) -> None:
     await connection.execute(f"INSERT INTO risk_events ({_EVENT_COLUMNS}) VALUES {_ODD_EVENTS}")
     await connection.execute(
         """
-        INSERT INTO readings (id, region, variable, observed_at, value) VALUES
-            (1, 'JFK', 'precipitation-for-testing', '2025-01-15T12:00Z', 3.14),
-            (2, 'JFK', 'precipitation-for-testing', '2025-01-15T13:00Z', 1048.36);
+        INSERT INTO readings (region, variable, observed_at, value) VALUES
+            ('JFK', 'precipitation-for-testing', '2025-01-15T12:00Z', 3.14),
+            ('JFK', 'precipitation-for-testing', '2025-01-15T13:00Z', 1048.36);
         INSERT INTO quarantined_readings VALUES (1, 2, 'above the plausible maximum');
         INSERT INTO event_withdrawals VALUES (6, 1, 'a broken gauge', 'somebody');
         """

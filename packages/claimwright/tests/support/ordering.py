@@ -1,7 +1,7 @@
 """Forcing an order of events: the server says who waits for whom, so nothing sleeps."""
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .databases import Connection
 
@@ -47,3 +47,16 @@ async def wait_until_blocked_by(
         while len(rows := await watcher.fetch(query, pid)) < how_many:
             pass
     return [Waiting(*row) for row in rows]
+
+
+async def blocks(watcher: Connection, pid: int, task: asyncio.Task[Any]) -> bool:
+    """Whether what a session does in this task comes to wait for a lock; false once it is done.
+
+    Raises:
+        TimeoutError: neither happened.
+    """
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not task.done():
+            if await watcher.fetchval("SELECT pg_blocking_pids($1)", pid):
+                return True
+        return False
