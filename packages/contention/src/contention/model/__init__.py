@@ -1,0 +1,1 @@
+"""What a run is made of: footprints, schedules, verdicts. Values only, no input or output."""

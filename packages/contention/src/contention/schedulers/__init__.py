@@ -1,0 +1,1 @@
+"""Who goes next. Schedulers are pure: they see options and footprints, and touch nothing else."""

@@ -1,0 +1,73 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Mode, reads, writes
+from contention.model.schedules import Choice, InvalidTokenError, Schedule
+from contention.model.verdicts import Verdict, VerdictKind
+
+
+def test_two_reads_can_be_exchanged_and_a_write_cannot() -> None:
+    assert not reads("a").conflicts_with(reads("a", "b"))
+    assert reads("a").conflicts_with(writes("a"))
+    assert writes("a").conflicts_with(writes("a"))
+    assert not writes("a").conflicts_with(writes("b"))
+
+
+def test_what_is_not_known_conflicts_with_everything_that_touches_anything() -> None:
+    assert UNKNOWN.conflicts_with(reads("a"))
+    assert reads("a").conflicts_with(UNKNOWN)
+    assert UNKNOWN.conflicts_with(UNKNOWN)
+    assert not UNKNOWN.conflicts_with(NOTHING)
+
+
+def test_joined_footprints_keep_the_stronger_mode_and_the_doubt() -> None:
+    joined = reads("a").joined([writes("a"), reads("b")])
+    assert joined == Footprint((("a", Mode.WRITE), ("b", Mode.READ)))
+    assert not joined.joined([UNKNOWN]).is_known
+
+
+def test_unknown_is_never_green() -> None:
+    assert Verdict(VerdictKind.LEGAL).is_green
+    assert Verdict(VerdictKind.LEGAL_UP_TO, preemptions=2).is_green
+    assert not Verdict(VerdictKind.UNKNOWN, reason="time ran out").is_green
+    assert not Verdict(VerdictKind.ILLEGAL, reason="lost").is_green
+
+
+def test_a_verdict_says_its_bound_and_its_reason() -> None:
+    assert str(Verdict(VerdictKind.LEGAL)) == "LEGAL"
+    assert str(Verdict(VerdictKind.LEGAL_UP_TO, preemptions=2)) == "LEGAL up to 2 preemptions"
+    assert str(Verdict(VerdictKind.UNKNOWN, reason="time ran out")) == "UNKNOWN: time ran out"
+
+
+@pytest.mark.parametrize(
+    ("kind", "preemptions", "reason"),
+    [
+        (VerdictKind.LEGAL, 2, ""),
+        (VerdictKind.LEGAL_UP_TO, None, ""),
+        (VerdictKind.ILLEGAL, None, ""),
+        (VerdictKind.LEGAL, None, "why"),
+    ],
+)
+def test_a_verdict_that_contradicts_itself_is_not_made(
+    kind: VerdictKind, preemptions: int | None, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=r"belongs|say why"):
+        Verdict(kind, preemptions, reason)
+
+
+@given(st.lists(st.text(min_size=1)))
+def test_a_token_gives_its_schedule_back(actors: list[str]) -> None:
+    schedule = Schedule(tuple(Choice(actor) for actor in actors))
+    assert Schedule.from_token(schedule.token()) == schedule
+
+
+@pytest.mark.parametrize("token", ["", "x", "c1", "c1!!!", "c1AAAA", "c2abc"])
+def test_a_damaged_token_is_refused(token: str) -> None:
+    with pytest.raises(InvalidTokenError):
+        Schedule.from_token(token)
+
+
+def test_switches_count_the_changes_of_actor() -> None:
+    schedule = Schedule(tuple(Choice(actor) for actor in ("w1", "w1", "w2", "w1")))
+    assert schedule.switches == 2
