@@ -1,70 +1,68 @@
-"""Losing the reply to a COMMIT for real: the server has committed and the client never hears it.
-
-A commit that waits for a standby which does not exist is durable already. Ending its session at
-that moment is what a broken network at that moment is.
-"""
+"""Losing the reply to a COMMIT for real: the server has committed and the client never hears it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
-from .databases import Connection
-from .ordering import PATIENCE_SECONDS
+from sqlalchemy.engine import make_url
 
-_WAITING = """
-    SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event = 'SyncRep'
+_SOCKET = ".s.PGSQL.5432"
+_CHUNK_BYTES = 65_536
+
+
+@dataclass(slots=True)
+class LossyWire:
+    """A wire to PostgreSQL that can be told to break after the server has committed.
+
+    Attributes:
+        database_url: the way to the server through this wire.
+        lose_next: whether the reply to the next COMMIT is lost, with its connection.
+        lost: how many were.
     """
+
+    database_url: str
+    server_socket: str
+    lose_next: bool = False
+    lost: int = 0
+
+    async def carry(
+        self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
+    ) -> None:
+        """Carry one client's connection until either end closes it."""
+        from_server, to_server = await asyncio.open_unix_connection(self.server_socket)
+        asking = asyncio.create_task(self._ask(from_client, to_server))
+        with suppress(ConnectionError):
+            while reply := await from_server.read(_CHUNK_BYTES):
+                if self.lose_next and reply.startswith(b"C\x00\x00\x00\x0bCOMMIT\x00"):
+                    self.lose_next = False
+                    self.lost += 1
+                    break
+                to_client.write(reply)
+                await to_client.drain()
+        to_server.close()
+        to_client.close()
+        await asking
+
+    async def _ask(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while request := await client.read(_CHUNK_BYTES):
+                server.write(request)
+                await server.drain()
+        server.close()
 
 
 @asynccontextmanager
-async def replies_to_commit_lost(
-    superuser: Connection, probe: Connection
-) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """While it is open every commit of the server waits; the value it gives loses one reply.
-
-    After that the server is as it was, so that a second try can commit.
-
-    Args:
-        superuser: watches, and ends the session whose reply is lost.
-        probe: commits until a commit is seen to wait; any role.
-    """
-    # The checkpointer puts the setting into force, once it is not in the middle of its own work.
-    await superuser.execute("CHECKPOINT")
-    await superuser.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    await superuser.execute("SELECT pg_reload_conf()")
+async def lossy_wire(database_url: str, folder: Path) -> AsyncIterator[LossyWire]:
+    """A wire to a database, by a socket in an empty folder."""
+    url = make_url(database_url)
+    through = url.update_query_dict({"host": str(folder)})
+    wire = LossyWire(
+        through.render_as_string(hide_password=False), f"{url.query['host']}/{_SOCKET}"
+    )
+    server = await asyncio.start_unix_server(wire.carry, str(folder / _SOCKET))
     try:
-        await _see_a_commit_wait(superuser, probe)
-        yield lambda: _lose_one(superuser)
+        yield wire
     finally:
-        await _repair(superuser)
-
-
-async def _see_a_commit_wait(superuser: Connection, probe: Connection) -> None:
-    """The setting comes into force a moment after the reload."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            commit = asyncio.create_task(probe.execute("SELECT pg_current_xact_id()"))
-            while not commit.done():
-                if pid := await superuser.fetchval(_WAITING):
-                    await superuser.execute("SELECT pg_cancel_backend($1)", pid)
-                    await commit
-                    return
-
-
-async def _lose_one(superuser: Connection) -> None:
-    await _until(superuser, f"SELECT EXISTS ({_WAITING})")
-    await superuser.execute(f"SELECT pg_terminate_backend(pid) FROM ({_WAITING}) waiting")
-    await _repair(superuser)
-
-
-async def _repair(superuser: Connection) -> None:
-    await superuser.execute("ALTER SYSTEM RESET synchronous_standby_names")
-    await superuser.execute("SELECT pg_reload_conf()")
-    await _until(superuser, "SELECT current_setting('synchronous_standby_names') = ''")
-
-
-async def _until(superuser: Connection, question: str) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await superuser.fetchval(question):
-            pass
+        server.close()

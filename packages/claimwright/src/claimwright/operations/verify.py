@@ -42,7 +42,7 @@ from claimwright.storage.requests import (
 from claimwright.storage.risk_events import EventRow, events_of_group
 from claimwright.storage.withdrawals import withdrawals_of_policies
 
-POLICIES_AT_ONCE: Final = 1_000
+POLICIES_AT_ONCE: Final = 500
 _DAYS_AT_ONCE: Final = 92
 _STATEMENT_MINUTES: Final = 30
 
