@@ -1,6 +1,7 @@
 """The lease on a healthy server: exclusion, waiting, expiry, loss, release."""
 
 import asyncio
+import contextlib
 import pickle
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -103,6 +104,28 @@ async def test_only_key_and_time_out_are_given_to_lock(mock_redis: AsyncMock) ->
     lock.acquire.assert_called_once_with(blocking=True, blocking_timeout=10.0, token=got.token)
     lock.release.assert_called_once_with()
     assert [call[0] for call in mock_redis.method_calls] == ["lock"]
+
+
+async def test_a_lease_that_may_not_wait_asks_once_without_blocking(mock_redis: AsyncMock) -> None:
+    async with lease(mock_redis, KEY, ONCE) as got:
+        pass
+    acquire = mock_redis.lock.return_value.acquire
+    acquire.assert_called_once_with(blocking=False, token=got.token)
+
+
+async def test_an_attempt_that_swallows_its_cancellation_is_cancelled_again(
+    mock_redis: AsyncMock,
+) -> None:
+    async def stubborn(**_: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await never()
+        await never()
+
+    tasks = asyncio.all_tasks()
+    mock_redis.lock.return_value.acquire.side_effect = stubborn
+    async with lease(mock_redis, KEY, LeaseOptions(patience_ms=20)) as got:
+        assert not got.held
+    assert asyncio.all_tasks() == tasks
 
 
 async def test_a_lock_that_says_no_stops_the_calculation(mock_redis: AsyncMock) -> None:
