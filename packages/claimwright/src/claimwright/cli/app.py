@@ -3,8 +3,9 @@
 import sys
 
 import typer
+from rich.markup import escape
 
-from claimwright.cli import calculate, init
+from claimwright.cli import calculate, claims, init, policies, products, readings
 from claimwright.cli.exits import Exit, exit_of
 from claimwright.cli.output import messages
 from claimwright.domain.errors import ClaimwrightError
@@ -20,7 +21,11 @@ app = typer.Typer(
     "5 unfinished, 6 work pending, 7 rows refused, 130 interrupted.",
 )
 app.command("init")(init.init)
+app.add_typer(products.app)
+app.add_typer(policies.app)
+app.add_typer(readings.app)
 app.command("calculate")(calculate.calculate)
+app.add_typer(claims.app)
 
 
 def main() -> None:
@@ -28,7 +33,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except ClaimwrightError as error:
-        messages.print(f"[bold red]Error:[/bold red] {error}", markup=True, soft_wrap=True)
+        messages.print(f"[bold red]Error:[/bold red] {escape(str(error))}", soft_wrap=True)
         sys.exit(exit_of(error))
     except (KeyboardInterrupt, typer.Abort):
         messages.print("Interrupted; nothing is half done, run it again to go on.")

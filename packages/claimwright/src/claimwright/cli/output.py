@@ -10,6 +10,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
@@ -24,6 +26,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 results = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
@@ -44,18 +47,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         numeric = any(isinstance(row[position], int | Decimal) for row in materialised)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in materialised:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        # As text: what stands in a cell came from outside and is no markup.
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
     results.print(table)
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Progress]:
-    """A progress display on the error stream: count, bar and remaining time."""
+def progress(*, quiet: bool, in_bytes: bool = False) -> Iterator[Progress]:
+    """A progress display on the error stream: count or bytes, bar and remaining time."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=messages, disable=quiet, transient=True) as display:
@@ -71,7 +75,7 @@ def _plain_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
         return value.isoformat()
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, UUID):
+    if isinstance(value, UUID | Path):
         return str(value)
     if isinstance(value, bytes):
         return value.hex()

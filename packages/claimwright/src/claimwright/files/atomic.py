@@ -30,6 +30,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         beside.replace(target)
+    except (ConnectionError, TimeoutError):
+        raise  # not the file's: whoever fills it lost a server
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

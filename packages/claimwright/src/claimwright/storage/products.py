@@ -1,6 +1,7 @@
 """Product versions: immutable terms, known by code and version."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -31,6 +32,16 @@ class ProductVersion(Base):
     plausible_minimum: Mapped[Decimal] = mapped_column(Computed(""))
     plausible_maximum: Mapped[Decimal] = mapped_column(Computed(""))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+_UNITS = text(
+    """
+    SELECT DISTINCT ON (variable, unit) variable, unit, code
+    FROM (SELECT variable, terms::jsonb #>> '{index,unit}' AS unit, code FROM product_versions
+          WHERE variable = ANY(:variables)) measured
+    ORDER BY variable, unit, code
+    """
+)
 
 
 @lru_cache(maxsize=4096)
@@ -108,3 +119,14 @@ async def find_version(
     if row is None:
         raise NotFoundError("product", code if version is None else f"{code} version {version}")
     return row.id, row.version, read_terms(row.terms)
+
+
+async def units_in_use(
+    connection: AsyncConnection, variables: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """The units in which products measure these variables, each with a product that does so."""
+    rows = await connection.execute(_UNITS, {"variables": list(variables)})
+    units: dict[str, dict[str, str]] = {}
+    for row in rows:
+        units.setdefault(row.variable, {})[row.unit] = row.code
+    return units

@@ -51,11 +51,12 @@ class NewReading:
 
 @dataclass(frozen=True, slots=True)
 class StoredCounts:
-    """What became of readings that were offered."""
+    """What became of readings that were offered; ``implausible`` are some of the new ones."""
 
     added: int
     restated: int
     known: int
+    implausible: int = 0
 
 
 _INSERT_FIRST = text(
@@ -64,8 +65,8 @@ _INSERT_FIRST = text(
     SELECT region, variable, observed_at, value, :source
     FROM unnest(CAST(:region AS text[]), CAST(:variable AS text[]),
                 CAST(:observed_at AS timestamptz[]), CAST(:value AS numeric[]))
-         AS n (region, variable, observed_at, value)
-    ORDER BY region, variable, observed_at
+         WITH ORDINALITY AS n (region, variable, observed_at, value, place)
+    ORDER BY region, variable, observed_at, place
     ON CONFLICT DO NOTHING
     RETURNING id
     """
@@ -100,6 +101,40 @@ _QUARANTINE = text(
     ON CONFLICT DO NOTHING
     """
 )
+_COUNT_QUARANTINED = text(
+    "SELECT count(DISTINCT reading_id) FROM quarantined_readings WHERE reading_id = ANY(:ids)"
+)
+# What was offered, each value once an instant; of an instant that nothing is known of, the value
+# offered first counts as new and the others restate it.
+_PREVIEW = text(
+    """
+    WITH offered AS (
+        SELECT region, variable, observed_at, value, min(place) AS place
+        FROM unnest(CAST(:region AS text[]), CAST(:variable AS text[]),
+                    CAST(:observed_at AS timestamptz[]), CAST(:value AS numeric[]))
+             WITH ORDINALITY AS n (region, variable, observed_at, value, place)
+        GROUP BY region, variable, observed_at, value
+    ), judged AS (
+        SELECT o.variable, o.value, CASE
+            WHEN EXISTS (SELECT FROM readings r
+                WHERE (r.region, r.variable, r.observed_at, r.value)
+                    = (o.region, o.variable, o.observed_at, o.value)) THEN 'known'
+            WHEN f.id IS NULL AND o.place = min(o.place) OVER (
+                PARTITION BY o.region, o.variable, o.observed_at) THEN 'added'
+            ELSE 'restated' END AS fate
+        FROM offered o LEFT JOIN readings f ON f.restates_id IS NULL
+            AND (f.region, f.variable, f.observed_at) = (o.region, o.variable, o.observed_at)
+    )
+    SELECT count(*) FILTER (WHERE fate = 'added') AS added,
+           count(*) FILTER (WHERE fate = 'restated') AS restated,
+           cardinality(CAST(:region AS text[])) - count(*) FILTER (WHERE fate <> 'known') AS known,
+           count(*) FILTER (WHERE fate <> 'known' AND EXISTS (
+               SELECT FROM product_versions p WHERE p.variable = j.variable
+                   AND (j.value < p.plausible_minimum OR j.value > p.plausible_maximum)
+           )) AS implausible
+    FROM judged j
+    """
+)
 _DATES = text(
     """
     SELECT DISTINCT (observed_at AT TIME ZONE 'UTC')::date AS day FROM readings
@@ -113,19 +148,33 @@ async def insert_readings(
 ) -> StoredCounts:
     """Store readings that are not known; another value for a known instant is a restatement.
 
-    Rows go in by their key, so that two imports of the same instants cannot deadlock.
+    Rows go in by their key, so that two imports of the same instants cannot deadlock. Of one
+    instant offered twice the earlier in the sequence is the first known.
     """
-    columns = {
-        name: [getattr(reading, name) for reading in readings]
-        for name in NewReading.__dataclass_fields__
-    }
-    parameters = {**columns, "source": source}
+    parameters = {**_columns_of(readings), "source": source}
     added = list(await connection.scalars(_INSERT_FIRST, parameters))
     restated: list[int] = []
     if len(added) < len(readings):
         restated = list(await connection.scalars(_INSERT_RESTATEMENTS, parameters))
     await quarantine(connection, reading_ids=[*added, *restated])
-    return StoredCounts(len(added), len(restated), len(readings) - len(added) - len(restated))
+    known = len(readings) - len(added) - len(restated)
+    implausible = await connection.scalar(_COUNT_QUARANTINED, {"ids": [*added, *restated]})
+    return StoredCounts(len(added), len(restated), known, implausible or 0)
+
+
+async def preview_readings(
+    connection: AsyncConnection, readings: Sequence[NewReading]
+) -> StoredCounts:
+    """What `insert_readings` would do; nothing is stored."""
+    row = (await connection.execute(_PREVIEW, _columns_of(readings))).one()
+    return StoredCounts(row.added, row.restated, row.known, row.implausible)
+
+
+def _columns_of(readings: Sequence[NewReading]) -> dict[str, list[object]]:
+    return {
+        name: [getattr(reading, name) for reading in readings]
+        for name in NewReading.__dataclass_fields__
+    }
 
 
 async def quarantine(

@@ -1,0 +1,66 @@
+"""Options that several commands have, and what they share in printing."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+
+from claimwright.cli.exits import Exit
+from claimwright.cli.output import messages, results
+from claimwright.operations.import_rows import Refusal
+from claimwright.storage.pages import LARGEST_PAGE
+
+_DATE_FORMATS = ["%Y-%m-%d"]
+PAGE = 100
+
+Limit = Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="Rows of a page.")]
+Quarantine = Annotated[
+    Path | None,
+    typer.Option(help="Where refused rows go; default: beside FILE, as FILE.quarantine.csv."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Read and check everything; store and write nothing.")
+]
+FirstDay = Annotated[
+    datetime | None, typer.Option("--from", formats=_DATE_FORMATS, help="First day, included.")
+]
+LastDay = Annotated[
+    datetime | None, typer.Option("--to", formats=_DATE_FORMATS, help="Last day, included.")
+]
+
+
+class ImportReport(Protocol):
+    """What every import reports."""
+
+    dry_run: bool
+    refused: int
+    refusals: list[Refusal]
+    quarantine: Path | None
+
+
+def day_of(moment: datetime | None) -> date | None:
+    """The date of an option."""
+    return moment.date() if moment else None
+
+
+def print_next_page(cursor: str | None) -> None:
+    """Say how to go on, where there is more."""
+    if cursor is not None:
+        messages.print(f"There is more: --after {cursor}", markup=False, soft_wrap=True)
+
+
+def print_refusals(report: ImportReport) -> None:
+    """Name the refused rows on the error stream, the first of them at least."""
+    for refusal in report.refusals:
+        messages.print(f"row {refusal.row}: {refusal.reason}", markup=False, soft_wrap=True)
+    if report.refused > len(report.refusals):
+        messages.print(f"… and {report.refused - len(report.refusals):,} more refused rows")
+    if report.quarantine is not None:
+        results.print(f"Refused rows are in {report.quarantine}.", markup=False, soft_wrap=True)
+
+
+def exit_after_import(report: ImportReport) -> None:
+    """End with the exit code that says so when rows were refused."""
+    if report.refused:
+        raise typer.Exit(Exit.PARTLY_REFUSED)

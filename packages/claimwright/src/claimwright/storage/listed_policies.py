@@ -1,0 +1,94 @@
+"""Policies as people list and import them: by number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claimwright.domain.money import from_minor
+from claimwright.storage.pages import Page, page_of
+from claimwright.storage.policies import Policy
+from claimwright.storage.products import ProductVersion
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPolicy:
+    """A policy for people: amounts in units of its currency, days local to its zone."""
+
+    policy_number: str
+    id: int
+    product: str
+    product_version: int
+    region: str
+    coverage_amount: Decimal
+    aggregate_limit: Decimal
+    currency: str
+    zone: str
+    first_day: date
+    last_day: date
+    cancelled_on: date | None
+
+
+_QUERY = select(
+    Policy.policy_number,
+    Policy.id,
+    ProductVersion.code,
+    ProductVersion.version,
+    Policy.coverage_region,
+    Policy.coverage_minor,
+    Policy.limit_minor,
+    Policy.currency,
+    Policy.zone,
+    Policy.first_day,
+    Policy.last_day,
+    Policy.cancelled_on,
+).join(ProductVersion, ProductVersion.id == Policy.product_version_id)
+
+
+async def list_policies(
+    connection: AsyncConnection,
+    *,
+    product_code: str | None = None,
+    region: str | None = None,
+    limit: int,
+    after_number: str | None = None,
+) -> Page[ListedPolicy]:
+    """A page of policies by number."""
+    query = _QUERY.order_by(Policy.policy_number).limit(limit + 1)
+    if product_code is not None:
+        query = query.where(ProductVersion.code == product_code)
+    if region is not None:
+        query = query.where(Policy.coverage_region == region)
+    if after_number is not None:
+        query = query.where(Policy.policy_number > after_number)
+    rows = [_listed(row) for row in await connection.execute(query)]
+    return page_of(rows, limit, lambda policy: policy.policy_number)
+
+
+async def policies_numbered(
+    connection: AsyncConnection, numbers: Sequence[str]
+) -> dict[str, ListedPolicy]:
+    """The stored policies among these numbers, by number."""
+    rows = await connection.execute(_QUERY.where(Policy.policy_number.in_(numbers)))
+    return {row.policy_number: _listed(row) for row in rows}
+
+
+def _listed(row: Row[*tuple[Any, ...]]) -> ListedPolicy:
+    return ListedPolicy(
+        policy_number=row.policy_number,
+        id=row.id,
+        product=row.code,
+        product_version=row.version,
+        region=row.coverage_region,
+        coverage_amount=from_minor(row.coverage_minor, row.currency),
+        aggregate_limit=from_minor(row.limit_minor, row.currency),
+        currency=row.currency,
+        zone=row.zone,
+        first_day=row.first_day,
+        last_day=row.last_day,
+        cancelled_on=row.cancelled_on,
+    )
