@@ -220,9 +220,9 @@ async def store_in_opposite_orders(connections: Connections, statement: str) -> 
     watcher = await connections.superuser()
     await third.execute(statement.format("'A'", 1, "'A'", 2))  # a request for A is there
     await third.execute("BEGIN")
-    await third.execute(statement.format("'A'", 3, "'A'", 4))
+    await third.execute("SELECT FROM work_requests WHERE region = 'A' FOR UPDATE")
     stored = []
-    for connection, keys in ((one, ("'A'", 5, "'B'", 6)), (two, ("'B'", 7, "'A'", 8))):
+    for connection, keys in ((one, ("'A'", 3, "'B'", 4)), (two, ("'B'", 5, "'A'", 6))):
         stored.append(asyncio.create_task(outcome(connection, statement.format(*keys))))
         await wait_until_blocked(watcher, connection.get_server_pid())
     await third.execute("COMMIT")
