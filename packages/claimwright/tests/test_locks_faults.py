@@ -164,6 +164,14 @@ async def steps(count: int) -> None:
         await asyncio.sleep(0)
 
 
+async def keep_the_loop_busy() -> None:
+    while True:
+        until_seconds = time.perf_counter() + 0.005
+        while time.perf_counter() < until_seconds:
+            pass
+        await asyncio.sleep(0)
+
+
 async def hold(redis_client: Redis, options: LeaseOptions = OPTIONS) -> None:
     """Take the lease and never give it back by oneself."""
     async with lease(redis_client, KEY, options):
@@ -364,18 +372,19 @@ async def test_waiting_gets_the_lease_when_it_is_released_however_long_that_take
     assert await client.exists(KEY) == 0
 
 
-async def test_a_busy_event_loop_is_not_taken_for_a_silent_server(client: Redis) -> None:
-    async def keep_the_loop_busy() -> None:
-        while True:
-            until_seconds = time.perf_counter() + 0.005
-            while time.perf_counter() < until_seconds:
-                pass
-            await asyncio.sleep(0)
-
-    busy = asyncio.create_task(keep_the_loop_busy())
-    async with lease(client, KEY, LeaseOptions(patience_ms=30)) as got:
-        assert got.held
-    busy.cancel()
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_busy_event_loop_neither_looks_like_a_silent_server_nor_hides_one(
+    relayed: Relayed,
+    silent: bool,  # noqa: FBT001 - pytest passes it by name
+) -> None:
+    async with relayed() as (relay, through):
+        relay.muted = silent
+        busy = asyncio.create_task(keep_the_loop_busy())
+        began_at = now_seconds()
+        async with lease(through, KEY, LeaseOptions(patience_ms=20)) as got:
+            assert got.held is not silent
+        busy.cancel()
+        assert now_seconds() - began_at < FAR_BELOW_REDIS_PYS_RETRIES_SECONDS
 
 
 async def test_a_half_open_server_costs_a_moment_and_the_work_is_done_without_a_lease(
