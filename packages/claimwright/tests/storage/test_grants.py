@@ -128,4 +128,4 @@ async def test_functions_with_the_owners_rights_look_up_names_in_one_schema(
     )
     assert rows
     for row in rows:
-        assert row["proconfig"] == ["search_path=public, pg_temp"], row["proname"]
+        assert "search_path=public, pg_temp" in row["proconfig"], row["proname"]

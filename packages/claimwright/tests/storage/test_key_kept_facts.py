@@ -19,13 +19,13 @@ WITHDRAWALS = ["policy_id", "event_id", "reason", "actor", "withdrawn_at"]
 #: Each table of facts, with the tables that refer to it, and a row that nothing refers to.
 FACTS = {
     "claims": ([], "policy_id = 6"),
-    "risk_events": (["claims", "event_withdrawals"], "id = 44"),
+    "risk_events": (["event_withdrawals"], "id = 44"),
     "readings": (["quarantined_readings"], "id = 1"),
     "quarantined_readings": ([], "true"),
     "event_withdrawals": ([], "true"),
-    "policies": (["claims", "event_withdrawals"], "id = 3"),
+    "policies": (["event_withdrawals"], "id = 3"),
     "product_versions": (
-        ["policies", "risk_events", "quarantined_readings", "claims", "event_withdrawals"],
+        ["policies", "risk_events", "quarantined_readings", "event_withdrawals"],
         "id = 9",
     ),
 }

@@ -28,8 +28,8 @@ MEET_AT_THE_ACCOUNT = Line(
 OPENS_ONCE = Line("admit_claims", "WHERE a.exhaustion_minor = 0")
 BEGINS_AT_THE_END = Line("admit_claims", "AND a.exhaustion_minor = m.low")
 WITHIN_LIMIT = Line("admit_claims", "AND a.paid_minor + w.width_minor <= p.limit_minor")
-FROM_THE_TOP = Line("move_claims", "AND t.exhaustion_minor = m.high")
-LIFE_CYCLE = Line("move_claims", "a.status <> b.status AND NOT EXISTS", "false AND NOT EXISTS")
+FROM_THE_TOP = Line("move_claims", "AND a.exhaustion_minor = m.high")
+LIFE_CYCLE = Line("move_claims", "c.from_status <> c.to_status", "false")
 
 LAYERS_THAT_DO_NOT_FOLLOW = """
     SELECT policy_id FROM (

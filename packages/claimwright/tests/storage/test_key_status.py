@@ -11,9 +11,9 @@ from .guards import Constraint, Line
 from .refusals import Refusal, check_guards, check_refused, each, outcome, rolled_back
 from .world import claim, storing
 
-FROM_THE_TOP = Line("move_claims", "AND t.exhaustion_minor = m.high")
-ONE_AFTER_ANOTHER = Line("move_claims", "below IS NOT NULL AND attachment_minor <> below", "false")
-LIFE_CYCLE = Line("move_claims", "a.status <> b.status AND NOT EXISTS", "false AND NOT EXISTS")
+FROM_THE_TOP = Line("move_claims", "AND a.exhaustion_minor = m.high")
+ONE_AFTER_ANOTHER = Line("move_claims", "broken > 0", "false")
+LIFE_CYCLE = Line("move_claims", "c.from_status <> c.to_status", "false")
 
 VOID = "UPDATE claims SET status = 'void' WHERE policy_id = 1 AND attachment_minor"
 OF_THE_VOID_CLAIM = claim(policy=6, event=1, day="2025-01-15").replace(
@@ -163,7 +163,7 @@ async def test_a_limit_that_a_void_claim_does_not_free_is_caught(
 ) -> None:
     connection = writers["a superuser"]
     frees = Line(
-        "move_claims", "paid_minor = t.paid_minor - w.width_minor", "paid_minor = t.paid_minor"
+        "move_claims", "paid_minor = a.paid_minor - w.width_minor", "paid_minor = a.paid_minor"
     )
     async with rolled_back(connection):
         await frees.remove(connection)

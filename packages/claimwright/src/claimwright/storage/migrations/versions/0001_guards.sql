@@ -131,8 +131,13 @@ CREATE TRIGGER claim_transitions_immutable BEFORE INSERT OR UPDATE OR DELETE OR 
     EXECUTE FUNCTION refuse_change('the life cycle changes with a migration');
 
 -- New claims move the accounts up, by compare and swap.
+--
+-- A session keeps the plan of its first statement, made when tables may have been small; by index it
+-- is right at any size. No transition table may be joined to another in here: without hash and
+-- merge joins that would be quadratic.
 CREATE FUNCTION admit_claims() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = {schema}, pg_temp AS $$
+SET search_path = {schema}, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     wrong record;
     periods bigint;
@@ -159,6 +164,11 @@ BEGIN
     WHERE a.policy_id = w.policy_id AND a.paid_minor + w.width_minor <= p.limit_minor;
     GET DIAGNOSTICS moved = ROW_COUNT;
     IF moved <> (SELECT count(DISTINCT policy_id) FROM new_claims) THEN
+        IF EXISTS (SELECT FROM new_claims n
+                   WHERE NOT EXISTS (SELECT FROM policies p WHERE p.id = n.policy_id)) THEN
+            RAISE EXCEPTION 'a claim''s policy does not exist'
+                USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'claims_policy_exists';
+        END IF;
         RAISE EXCEPTION 'claims would take a policy above its aggregate limit'
             USING ERRCODE = 'exclusion_violation', CONSTRAINT = 'claims_within_limit';
     END IF;
@@ -252,56 +262,69 @@ CREATE FUNCTION move_claims() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = {schema}, pg_temp AS $$
 DECLARE
     wrong record;
-    periods bigint;
-    moved bigint;
+    periods bigint; broken bigint; moved bigint;
 BEGIN
-    SELECT b.policy_id, b.id, b.status AS from_status, a.status AS to_status INTO wrong
-    FROM before_claims b JOIN after_claims a USING (policy_id, id)
-    WHERE a.status <> b.status AND NOT EXISTS (
-        SELECT FROM claim_transitions t
-        WHERE t.from_status = b.status AND t.to_status = a.status)
+    SELECT c.* INTO wrong
+    FROM (SELECT policy_id, id, min(status) FILTER (WHERE NOT is_after) AS from_status,
+                 min(status) FILTER (WHERE is_after) AS to_status
+          FROM (SELECT policy_id, id, status, false AS is_after FROM before_claims
+                UNION ALL
+                SELECT policy_id, id, status, true FROM after_claims) AS both_sides
+          GROUP BY policy_id, id) AS c
+    WHERE c.from_status <> c.to_status
+      AND (c.from_status, c.to_status) NOT IN (SELECT from_status, to_status FROM claim_transitions)
     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'claim % of policy % is % and cannot become %',
             wrong.id, wrong.policy_id, wrong.from_status, wrong.to_status
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'claims_life_cycle';
+            USING ERRCODE = 'check_violation', TABLE = 'claims', CONSTRAINT = 'claims_life_cycle';
     END IF;
 
-    SELECT count(DISTINCT (a.policy_id, a.period_key)) INTO periods
-    FROM before_claims b JOIN after_claims a USING (policy_id, id)
-    WHERE a.status = 'void' AND b.status <> 'void';
-    IF periods = 0 THEN
-        RETURN NULL;
-    END IF;
+    IF NOT EXISTS (SELECT FROM after_claims WHERE status = 'void') THEN RETURN NULL; END IF;
 
-    PERFORM FROM (
-        SELECT a.attachment_minor, lag(a.exhaustion_minor) OVER (
-            PARTITION BY a.policy_id, a.period_key ORDER BY a.attachment_minor) AS below
-        FROM before_claims b JOIN after_claims a USING (policy_id, id)
-        WHERE a.status = 'void' AND b.status <> 'void') layers
-    WHERE below IS NOT NULL AND attachment_minor <> below;
-    IF FOUND THEN
+    SELECT count(*), count(*) FILTER (WHERE NOT contiguous) INTO periods, broken
+    FROM (SELECT policy_id, period_key,
+                 bool_and(attachment_minor = below_minor) IS NOT FALSE AS contiguous
+          FROM (SELECT policy_id, period_key, attachment_minor, lag(exhaustion_minor) OVER (
+                    PARTITION BY policy_id, period_key ORDER BY attachment_minor, exhaustion_minor
+                ) AS below_minor
+                FROM (SELECT policy_id, id, period_key, attachment_minor, exhaustion_minor
+                      FROM after_claims WHERE status = 'void'
+                      EXCEPT
+                      SELECT policy_id, id, period_key, attachment_minor, exhaustion_minor
+                      FROM before_claims WHERE status = 'void') AS voided) AS layers
+          GROUP BY policy_id, period_key) AS p;
+    IF broken > 0 THEN
         RAISE EXCEPTION 'layers become void from the top of their period downwards'
-            USING ERRCODE = 'exclusion_violation', CONSTRAINT = 'claims_layers_contiguous';
+            USING ERRCODE = 'exclusion_violation', TABLE = 'claims',
+                  CONSTRAINT = 'claims_layers_contiguous';
     END IF;
 
-    UPDATE policy_accounts t SET paid_minor = t.paid_minor - w.width_minor
-    FROM (SELECT a.policy_id, sum(a.exhaustion_minor - a.attachment_minor) AS width_minor
-          FROM before_claims b JOIN after_claims a USING (policy_id, id)
-          WHERE a.status = 'void' AND b.status <> 'void' GROUP BY a.policy_id) w
-    WHERE t.policy_id = w.policy_id;
+    UPDATE policy_accounts a SET paid_minor = a.paid_minor - w.width_minor
+    FROM (SELECT policy_id, sum(exhaustion_minor - attachment_minor)::bigint AS width_minor
+          FROM (SELECT policy_id, id, period_key, attachment_minor, exhaustion_minor
+                FROM after_claims WHERE status = 'void'
+                EXCEPT
+                SELECT policy_id, id, period_key, attachment_minor, exhaustion_minor
+                FROM before_claims WHERE status = 'void') AS voided
+          GROUP BY policy_id ORDER BY policy_id) AS w
+    WHERE a.policy_id = w.policy_id;
 
-    UPDATE period_accounts t SET exhaustion_minor = m.low
-    FROM (SELECT a.policy_id, a.period_key, min(a.attachment_minor) AS low,
-                 max(a.exhaustion_minor) AS high
-          FROM before_claims b JOIN after_claims a USING (policy_id, id)
-          WHERE a.status = 'void' AND b.status <> 'void' GROUP BY a.policy_id, a.period_key) m
-    WHERE (t.policy_id, t.period_key) = (m.policy_id, m.period_key)
-      AND t.exhaustion_minor = m.high;
+    UPDATE period_accounts a SET exhaustion_minor = m.low
+    FROM (SELECT policy_id, period_key, min(attachment_minor) AS low, max(exhaustion_minor) AS high
+          FROM (SELECT policy_id, id, period_key, attachment_minor, exhaustion_minor
+                FROM after_claims WHERE status = 'void'
+                EXCEPT
+                SELECT policy_id, id, period_key, attachment_minor, exhaustion_minor
+                FROM before_claims WHERE status = 'void') AS voided
+          GROUP BY policy_id, period_key) AS m
+    WHERE a.policy_id = m.policy_id AND a.period_key = m.period_key
+      AND a.exhaustion_minor = m.high;
     GET DIAGNOSTICS moved = ROW_COUNT;
     IF moved <> periods THEN
         RAISE EXCEPTION 'layers become void from the top of their period downwards'
-            USING ERRCODE = 'exclusion_violation', CONSTRAINT = 'claims_layers_contiguous';
+            USING ERRCODE = 'exclusion_violation', TABLE = 'claims',
+                  CONSTRAINT = 'claims_layers_contiguous';
     END IF;
     RETURN NULL;
 END $$;

@@ -64,9 +64,13 @@ CREATE TRIGGER event_withdrawals_requests AFTER INSERT ON event_withdrawals
 CREATE FUNCTION request_voided_policies() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = {schema}, pg_temp AS $$
 BEGIN
-    PERFORM request_policies(array(
-        SELECT a.policy_id FROM before_claims b JOIN after_claims a USING (policy_id, id)
-        WHERE a.status = 'void' AND b.status <> 'void'));
+    IF EXISTS (SELECT FROM after_claims WHERE status = 'void') THEN
+        PERFORM request_policies(array(
+            SELECT policy_id FROM (
+                SELECT policy_id, id FROM after_claims WHERE status = 'void'
+                EXCEPT
+                SELECT policy_id, id FROM before_claims WHERE status = 'void') AS voided));
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER claims_void_requests AFTER UPDATE ON claims
