@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import stamina
 from redis.asyncio import Redis
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from claimwright.domain.calendar import local_date, local_day_span
@@ -111,13 +111,7 @@ class PolicyCalculation:
             raise SessionInUseError("the session is already in a transaction; commit or pass none")
         calculation_id = uuid4()
         async with self.take_lease(redis_client, lease_key(policy_id, target_date), options):
-            try:
-                claims = await self._retried(session, policy_id, target_date, calculation_id)
-            except (DBAPIError, OSError) as error:
-                raise CalculationError(
-                    f"policy {policy_id}, {target_date}: the database said "
-                    f"{sqlstate_of(error) or type(error).__name__}; nothing was stored"
-                ) from error
+            claims = await self._retried(session, policy_id, target_date, calculation_id)
         for claim in claims:
             CLAIMS_CREATED.labels(claim.tier_level).inc()
         return claims
@@ -133,18 +127,31 @@ class PolicyCalculation:
             wait_max=_LONGEST_WAIT_SECONDS,
             wait_jitter=_FIRST_WAIT_SECONDS,
         )
-        async for attempt in attempts:
-            with attempt:
-                async with own_transaction(session) as connection:
-                    await self.lock_policies(connection, [policy_id])
-                    if attempt.num > 1:
-                        # The reply to a COMMIT may have been lost: then its claims are there.
-                        stored = await claims_of_calculation(connection, policy_id, calculation_id)
-                        if stored:
-                            return stored
-                    case = await self.read_case(connection, policy_id, target_date)
-                    provenance = Provenance(calculation_id, case.terms.sha256, ENGINE_VERSION)
-                    return await insert_claims(connection, self.settle(case), provenance)
+        left_behind = "nothing was stored"
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    async with own_transaction(session) as connection:
+                        await self.lock_policies(connection, [policy_id])
+                        if attempt.num > 1:
+                            # The reply to a COMMIT may have been lost: then its claims are there.
+                            stored = await claims_of_calculation(
+                                connection, policy_id, calculation_id
+                            )
+                            if stored:
+                                return stored
+                            left_behind = "nothing was stored"
+                        case = await self.read_case(connection, policy_id, target_date)
+                        provenance = Provenance(calculation_id, case.terms.sha256, ENGINE_VERSION)
+                        claims = await insert_claims(connection, self.settle(case), provenance)
+                        if claims:
+                            left_behind = f"calculation {calculation_id} may have been stored"
+                    return claims
+        except (SQLAlchemyError, OSError) as error:
+            raise CalculationError(
+                f"policy {policy_id}, {target_date}: the database said "
+                f"{sqlstate_of(error) or type(error).__name__}; {left_behind}"
+            ) from error
         raise AssertionError("a retry context ends by returning or raising")
 
 
@@ -197,7 +204,9 @@ async def process_policy_claims(
         LockNotAcquiredError: another worker held the lease all the time; nothing is lost by it.
         SessionInUseError: the session is already in a transaction.
         NotFoundError: there is no such policy.
-        CalculationError: the database failed for good; nothing was stored.
+        CalculationError: the database failed for good. Nothing was stored, or, when it failed
+            in the COMMIT and stayed away, perhaps everything was; the message says which. Either
+            way the calculation can be done again.
     """
     options = LeaseOptions(blocking_timeout_seconds=blocking_timeout, required=require_lease)
     parts = calculation or PolicyCalculation()
