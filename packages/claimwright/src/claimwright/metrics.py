@@ -16,7 +16,7 @@ LEASES_LOST = Counter(
 )
 LEASES_SKIPPED = Counter(
     "claimwright_leases_skipped",
-    "Calculations that went on without a lease because Redis did not answer.",
+    "Calculations that went on without a lease: no answer, no connection to spare, or the breaker.",
     ["reason"],
     registry=REGISTRY,
 )

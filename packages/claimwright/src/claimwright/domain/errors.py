@@ -95,7 +95,7 @@ class LockNotAcquiredError(CalculationError):
 
 
 class LeaseUnavailableError(CalculationError):
-    """Redis does not answer and the caller asked for ``require_lease=True``."""
+    """No lease: Redis does not answer and one is required, or it refuses this client."""
 
 
 class SessionInUseError(CalculationError):
