@@ -26,7 +26,7 @@ from claimwright.domain.periods import PayoutFrequency
 from claimwright.domain.schedule import TIER_PAYOUTS, PayoutSchedule
 from claimwright.domain.terms import ProductTerms
 from claimwright.operations.calculate import HasId, PolicyCalculation, process_policy_claims
-from claimwright.runtime import current_runtime, get_session
+from claimwright.runtime import close_current_runtime, current_runtime, get_session
 from claimwright.storage.claims import Claim
 from claimwright.storage.policies import Policy
 from claimwright.storage.products import add_version
@@ -222,7 +222,14 @@ get_real_redis = get_test_redis
 
 def get_claim_count(policy_id: int) -> int:
     """How many claims a policy has, for callers without an event loop."""
-    return asyncio.run(count_claims(policy_id))
+
+    async def count_and_close() -> int:
+        try:
+            return await count_claims(policy_id)
+        finally:
+            await close_current_runtime()
+
+    return asyncio.run(count_and_close())
 
 
 async def count_claims(policy_id: int) -> int:
