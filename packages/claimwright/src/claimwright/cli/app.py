@@ -5,7 +5,17 @@ import sys
 import typer
 from rich.markup import escape
 
-from claimwright.cli import calculate, claims, init, policies, products, readings
+from claimwright.cli import (
+    calculate,
+    claims,
+    explain,
+    init,
+    policies,
+    products,
+    readings,
+    verify,
+    void,
+)
 from claimwright.cli.exits import Exit, exit_of
 from claimwright.cli.output import messages
 from claimwright.domain.errors import ClaimwrightError
@@ -25,7 +35,10 @@ app.add_typer(products.app)
 app.add_typer(policies.app)
 app.add_typer(readings.app)
 app.command("calculate")(calculate.calculate)
+claims.app.command("void")(void.void)
 app.add_typer(claims.app)
+app.command("explain")(explain.explain)
+app.command("verify")(verify.verify_command)
 
 
 def main() -> None:

@@ -51,6 +51,15 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EventRecord(EventRow):
+    """A risk event with everything that is on record for it; what explanations are given."""
+
+    reading_ids: list[int]
+    note: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class IndexGroup:
     """Whose index it is: the index is evaluated once per terms, region and zone."""
 
@@ -90,6 +99,34 @@ _OF_GROUP = text(
     ORDER BY e.triggered_at, e.id
     """
 )
+_RECORDS = text(
+    f"""
+    SELECT {", ".join(EventRecord.__dataclass_fields__)} FROM risk_events
+    WHERE product_version_id = :product_version_id AND region = :region
+      AND triggered_at >= :starts_at AND triggered_at < :ends_at
+    ORDER BY triggered_at, id
+    """
+)
+
+
+async def event_records(
+    connection: AsyncConnection,
+    product_version_id: int,
+    region: str,
+    starts_at: datetime,
+    ends_at: datetime,
+) -> list[EventRecord]:
+    """Events of terms and region, of any zone, in order of (timestamp, id)."""
+    rows = await connection.execute(
+        _RECORDS,
+        {
+            "product_version_id": product_version_id,
+            "region": region,
+            "starts_at": starts_at,
+            "ends_at": ends_at,
+        },
+    )
+    return [EventRecord(*row) for row in rows]
 
 
 async def events_of_group(connection: AsyncConnection, group: IndexGroup) -> list[EventRow]:
