@@ -261,6 +261,15 @@ def test_a_day_has_as_many_slots_as_its_cadence_fits(cadence_minutes: int, slots
     assert len(evaluate(terms_of(index), []).missing_slots) == slots
 
 
+@pytest.mark.parametrize("hours", [0, 12, 24])
+def test_one_daily_reading_completes_a_day_of_25_hours_wherever_it_lies(hours: int) -> None:
+    zone, day = "America/New_York", date(2013, 11, 3)
+    start = local_day_segments(day, zone)[0].starts_at
+    daily = terms_of(replace(RAIN_INDEX, cadence_minutes=1440), AT_MOST, FALLING)
+    found = evaluate(daily, [Reading(1, start + timedelta(hours=hours), Decimal(0))], zone, day)
+    assert (found.missing_slots, found.highest_tier) == ((), "tier3")
+
+
 MONOTONE = [
     terms_of(),
     terms_of(index_of(MAX)),
