@@ -22,7 +22,7 @@ LEASES_SKIPPED = Counter(
 )
 TRANSACTIONS_RETRIED = Counter(
     "claimwright_transactions_retried",
-    "Transactions begun again after a transient database error, by SQLSTATE.",
+    "Transactions that a transient database error ended, by SQLSTATE; most are begun again.",
     ["sqlstate"],
     registry=REGISTRY,
 )

@@ -20,9 +20,10 @@ async def pid_of(session: AsyncSession) -> int:
     return int(await session.scalar(text("SELECT pg_backend_pid()")) or 0)
 
 
-async def test_for_update_blocks_concurrent_locks(
+async def test_for_update_blocks_concurrent_read(
     db_session: AsyncSession, connections: Connections
 ) -> None:
+    """The read that waits is one that locks too."""
     watcher = await connections.superuser()
     event = await create_test_risk_event(db_session)
     event_id = event.id
