@@ -8,6 +8,7 @@ from rich.markup import escape
 from claimwright.cli import (
     calculate,
     claims,
+    doctor,
     explain,
     init,
     policies,
@@ -39,6 +40,7 @@ claims.app.command("void")(void.void)
 app.add_typer(claims.app)
 app.command("explain")(explain.explain)
 app.command("verify")(verify.verify_command)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
