@@ -123,7 +123,8 @@ async def import_policies(
                 await _store(runtime, batch, products, refusals, report)
                 notify(*rows.progress, report.added + report.known + refusals.count)
     report.rows = report.added + report.known + refusals.count
-    report.refused, report.refusals = refusals.count, refusals.first
+    report.refused = refusals.count
+    report.refusals = sorted(refusals.first, key=lambda refusal: refusal.row)
     report.quarantine = refused_rows.written
     return report
 
