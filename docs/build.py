@@ -17,6 +17,9 @@ from claimwright.cli.app import app
 from claimwright.cli.exits import EXIT_OF_ERROR, Exit
 from claimwright.domain.errors import ClaimwrightError
 from claimwright.domain.lifecycle import TRANSITIONS
+from claimwright.files.conversions import NAMED_CONVERSIONS
+from claimwright.files.tables import PARQUET_TYPES
+from claimwright.operations.export_claims import COLUMNS
 from claimwright.settings import PREFIX, Settings
 
 REFERENCE = Path(__file__).with_name("reference")
@@ -43,7 +46,9 @@ def main() -> int:
 def pages() -> dict[str, str]:
     """Every generated page by its name."""
     return {
+        "claims-export.md": _page("Exported claims", _export_columns()),
         "cli.md": _page("The command line", _commands()),
+        "conversions.md": _page("Named conversions", _conversions()),
         "exit-codes.md": _page("Exit codes", _exits()),
         "life-cycle.md": _page("The life of a claim", _life_cycle()),
         "metrics.md": _page("Metrics", _metrics()),
@@ -60,6 +65,24 @@ def _commands() -> Iterator[str]:
     context = typer.Context(command, info_name="claimwright")
     text = get_docs_for_click(obj=command, ctx=context, name="claimwright")
     yield text.partition("\n")[2].strip()
+
+
+def _export_columns() -> Iterator[str]:
+    yield "What `claimwright claims export` writes, one row a claim, by policy and claim.\n"
+    yield "In CSV and JSON, amounts and percentages are exact decimal text.\n"
+    yield "| column | kind | meaning |\n|---|---|---|"
+    for column in COLUMNS:
+        yield f"| `{column.name}` | {column.kind} | {_cell(column.meaning)} |"
+    yield "\n| kind | in Parquet |\n|---|---|"
+    for kind, name in PARQUET_TYPES.items():
+        yield f"| {kind} | `{name}` |"
+
+
+def _conversions() -> Iterator[str]:
+    yield "What `convert.named` of a mapping can say: `value * multiply + add`, in exact fractions.\n"
+    yield "| name | multiply | add |\n|---|---|---|"
+    for name, conversion in NAMED_CONVERSIONS.items():
+        yield f"| `{name}` | {conversion.multiply} | {conversion.add} |"
 
 
 def _exits() -> Iterator[str]:

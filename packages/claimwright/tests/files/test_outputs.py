@@ -21,6 +21,7 @@ from claimwright.files.mapping_text import mapping_from_toml
 from claimwright.files.quarantine import QuarantineFile
 from claimwright.files.rows import Dialect, RefusedRow, Row
 from claimwright.files.tables import (
+    PARQUET_TYPES,
     Column,
     ColumnKind,
     TableFormat,
@@ -82,6 +83,15 @@ def test_csv_and_json_hold_the_same_text_and_parquet_has_types() -> None:
         io.BytesIO(written(TableFormat.PARQUET, [ROW]))
     ).to_pylist()
     assert list(from_parquet.values()) == ROW
+
+
+def test_parquet_has_the_documented_type_of_every_kind() -> None:
+    columns = [Column(kind.value, kind, "") for kind in ColumnKind]
+    stream = io.BytesIO()
+    with table_writer(TableFormat.PARQUET, stream, columns):
+        pass
+    schema = parquet.read_schema(io.BytesIO(stream.getvalue()))
+    assert {field.name: str(field.type) for field in schema} == PARQUET_TYPES
 
 
 def test_a_table_without_rows_is_still_a_table() -> None:

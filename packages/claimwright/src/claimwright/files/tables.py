@@ -42,6 +42,18 @@ class ColumnKind(StrEnum):
     PERCENTAGE = "percentage"
 
 
+#: The Parquet type of each kind. An amount holds 10^16 minor units of any currency, whose minor
+#: unit has 0 to 4 decimals.
+PARQUET_TYPES: Final[Mapping[ColumnKind, str]] = {
+    ColumnKind.TEXT: "string",
+    ColumnKind.WHOLE: "int64",
+    ColumnKind.DATE: "date32[day]",
+    ColumnKind.INSTANT: "timestamp[us, tz=UTC]",
+    ColumnKind.AMOUNT: "decimal128(24, 4)",
+    ColumnKind.PERCENTAGE: "decimal128(9, 6)",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table: its name, its kind, and what it says."""
@@ -173,7 +185,6 @@ def _schema(columns: Iterable[Column]) -> "pa.Schema":
         ColumnKind.WHOLE: pa.int64(),
         ColumnKind.DATE: pa.date32(),
         ColumnKind.INSTANT: pa.timestamp("us", tz="UTC"),
-        # 10^16 minor units of any currency, whose minor unit has 0 to 4 decimals.
         ColumnKind.AMOUNT: pa.decimal128(24, 4),
         ColumnKind.PERCENTAGE: pa.decimal128(9, 6),
     }
