@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from claimwright.domain.calendar import local_date, zone_named
 from claimwright.domain.explanation_facts import PolicyFile, ReadingLine
-from claimwright.domain.index import IndexKind, IndexPoint, Reading
+from claimwright.domain.index import Comparison, IndexKind, IndexPoint, Reading
 from claimwright.domain.money import plain
 from claimwright.domain.terms import ProductTerms
 from claimwright.domain.triggers import DayEvaluation
@@ -65,7 +65,7 @@ def best_index(terms: ProductTerms, evaluation: DayEvaluation) -> Decimal | None
     if not evaluation.points:
         return None
     if terms.is_monotone:
-        rank = max if terms.comparison.value == ">=" else min
+        rank = max if terms.comparison is Comparison.AT_LEAST else min
         return rank(point.index for point in evaluation.points)
     return terms.index.settled(evaluation.points, terms.comparison)
 

@@ -7,6 +7,7 @@ from claimwright.domain.calendar import local_date
 from claimwright.domain.explanation_facts import ExplainedEvent, PolicyFile, Step
 from claimwright.domain.explanation_readings import best_index, local_time, time_text
 from claimwright.domain.facts import concerns, covers
+from claimwright.domain.index import Comparison
 from claimwright.domain.layers import Standing
 from claimwright.domain.lifecycle import is_live
 from claimwright.domain.money import format_money, plain
@@ -111,16 +112,17 @@ def _next_tier(file: PolicyFile) -> Iterator[Step]:
     }
     if not indices:
         return
-    most = max if terms.comparison.value == ">=" else min
+    most = max if terms.comparison is Comparison.AT_LEAST else min
     day = most(indices, key=lambda candidate: (indices[candidate], candidate))
     index, unit = indices[day], terms.index.unit
     met = terms.highest_tier_met(index)
     if met < len(terms.thresholds):
         tier, threshold = terms.schedule.tiers[met], terms.thresholds[met]
+        away = "short" if terms.comparison is Comparison.AT_LEAST else "too high"
         yield Step(
             "next tier",
             f"{tier.level} needs {terms.comparison.value} {plain(threshold)} {unit}; the index of "
-            f"{day} came to {plain(index)} {unit}, {plain(abs(threshold - index))} {unit} short.",
+            f"{day} came to {plain(index)} {unit}, {plain(abs(threshold - index))} {unit} {away}.",
         )
     else:
         yield Step("next tier", f"{terms.schedule.tiers[-1].level} is the highest tier there is.")
