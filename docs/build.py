@@ -79,7 +79,7 @@ def _export_columns() -> Iterator[str]:
 
 
 def _conversions() -> Iterator[str]:
-    yield "What `convert.named` of a mapping can say: `value * multiply + add`, in exact fractions.\n"
+    yield "What `convert.named` of a mapping can say: `value * multiply + add`, exactly.\n"
     yield "| name | multiply | add |\n|---|---|---|"
     for name, conversion in NAMED_CONVERSIONS.items():
         yield f"| `{name}` | {conversion.multiply} | {conversion.add} |"

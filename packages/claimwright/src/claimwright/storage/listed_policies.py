@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import ARRAY, Row, Text, any_, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright.domain.money import from_minor
@@ -73,7 +73,9 @@ async def policies_numbered(
     connection: AsyncConnection, numbers: Sequence[str]
 ) -> dict[str, ListedPolicy]:
     """The stored policies among these numbers, by number."""
-    rows = await connection.execute(_QUERY.where(Policy.policy_number.in_(numbers)))
+    # One array, not one parameter a number: PostgreSQL plans it once.
+    wanted = cast(list(numbers), ARRAY(Text))
+    rows = await connection.execute(_QUERY.where(Policy.policy_number == any_(wanted)))
     return {row.policy_number: _listed(row) for row in rows}
 
 
