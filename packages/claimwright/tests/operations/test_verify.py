@@ -1,12 +1,14 @@
 """Each way claims can be wrong is made for real, past the guards, and verify has to name it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from threading import Thread
 
 import pytest
 
+from claimwright.domain.index import Comparison, IndexKind
 from claimwright.domain.oracle import DifferenceKind
 from claimwright.operations.verify import Verdict, Verification, verify
 from claimwright.runtime import Runtime, make_runtime
@@ -287,6 +289,43 @@ async def test_months_and_terms_are_clean_in_whatever_order_their_days_came(
         await world.calculate()
     assert await world.paid_minor("P1") == 7_002
     assert (await verify(world.runtime)).verdict is Verdict.CLEAN
+
+
+async def test_a_day_that_settles_at_its_close_is_due_once_it_is_complete(
+    fresh_runtime: Runtime,
+) -> None:
+    terms = terms_for_testing()
+    index = replace(terms.index, kind=IndexKind.DAILY_SUM, cadence_minutes=720)
+    drought = replace(
+        terms,
+        index=index,
+        comparison=Comparison.AT_MOST,
+        thresholds=(Decimal(3), Decimal(2), Decimal(1)),
+    )
+    world = World(fresh_runtime, drought)
+    await world.insure({"P1": 10_000})
+    await world.rain(DAY, ["0.5"])
+    await world.calculate()
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+    assert await world.paid_minor("P1") == 0
+    await world.rain(DAY, ["1.0"], from_hour=20)
+    assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
+    await world.calculate()
+    assert await world.paid_minor("P1") == 5_000
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+
+
+async def test_a_rolling_sum_over_midnight_is_due_on_each_day_it_reaches(
+    fresh_runtime: Runtime,
+) -> None:
+    terms = terms_for_testing()
+    index = replace(terms.index, kind=IndexKind.ROLLING_SUM, window_hours=24)
+    world = World(fresh_runtime, replace(terms, index=index))
+    await world.insure({"P1": 10_000})
+    await world.rain(DAY, ["1.2"] + ["0"] * 20, from_hour=12)
+    await world.calculate()
+    assert await world.paid_minor("P1") == 4_000
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
 
 
 async def test_claims_that_commit_meanwhile_are_not_seen_by_halves(
