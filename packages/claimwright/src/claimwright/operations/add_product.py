@@ -16,6 +16,7 @@ from claimwright.storage.readings import quarantine
 class AddedProduct:
     """The version that holds the terms, and whether it is new."""
 
+    id: int
     code: str
     version: int
     sha256: bytes
@@ -46,6 +47,6 @@ async def add_product(runtime: Runtime, terms: ProductTerms) -> AddedProduct:
         version_id, version, is_new = await add_version(connection, terms)
         if is_new:
             await quarantine(connection, product_version_id=version_id)
-        return AddedProduct(terms.code, version, terms.sha256, is_new)
+        return AddedProduct(version_id, terms.code, version, terms.sha256, is_new)
 
     return await retried(runtime, work)

@@ -6,10 +6,9 @@ what is asked for meanwhile stays pending, and so does everything when a calcula
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,15 +19,15 @@ from claimwright.domain.facts import covers
 from claimwright.locks import LeaseOptions
 from claimwright.operations.calculate import PolicyCalculation
 from claimwright.operations.evaluate import days_touched, evaluate_days
+from claimwright.operations.transactions import transaction
 from claimwright.runtime import Runtime
-from claimwright.storage.database import own_transaction
 from claimwright.storage.groups import (
     Coverage,
     Group,
     coverages_of_group,
     direct_event_instants,
     groups_of_policies,
-    known_days,
+    known_instants,
     made_event_dates,
 )
 from claimwright.storage.requests import (
@@ -114,9 +113,13 @@ async def whole_scope(
     runtime: Runtime, *, product_code: str | None = None, region: str | None = None
 ) -> Scope | None:
     """The scope of everything that is known; `None` when there is nothing yet."""
-    async with _transaction(runtime) as connection:
-        days = await known_days(connection)
-    return Scope(*days, product_code, region) if days else None
+    async with transaction(runtime) as connection:
+        known = await known_instants(connection)
+    if known is None:
+        return None
+    # In some zone the first instant still lies on the day before, the last already on the next.
+    first, last = known[0].date() - _ONE_DAY, known[1].date() + _ONE_DAY
+    return Scope(first, last, product_code, region)
 
 
 async def calculate_days(
@@ -144,8 +147,10 @@ async def calculate_days(
 
 
 class _Plan(NamedTuple):
-    coverages: dict[int, Coverage]
+    """What there is to calculate, date by date, and whose whole term that covers."""
+
     work: list[PolicyDay]
+    whole_terms: set[int]
 
 
 class _Run:
@@ -168,7 +173,7 @@ class _Run:
 
     async def complete(self) -> RunReport:
         scope = self._scope
-        async with _transaction(self._runtime) as connection:
+        async with transaction(self._runtime) as connection:
             # Days of UTC whose readings can touch the local days in scope, rolling windows too.
             utc_days = (scope.first - _ONE_DAY - _LONGEST_WINDOW, scope.last + _ONE_DAY)
             evaluations = await pending_requests(connection, RequestKind.EVALUATE, days=utc_days)
@@ -178,21 +183,16 @@ class _Run:
                 connection, product_code=scope.product_code, region=scope.region
             )
         finished = await self._evaluate(groups, everywhere, evaluations)
-        async with _transaction(self._runtime) as connection:
+        async with transaction(self._runtime) as connection:
             calculations = await pending_requests(
                 connection, RequestKind.CALCULATE, days=(scope.first, scope.last)
             )
-            known = await known_days(connection)
             plan = await self._plan(connection, groups)
         await self._calculate(plan.work)
         if not self._report.failures:
             finished += [request for request in calculations if self._concerns(request, groups)]
-            finished += [
-                request
-                for request in terms
-                if self._whole_term(plan.coverages.get(request.policy_id or 0), known)
-            ]
-        async with _transaction(self._runtime) as connection:
+            finished += [request for request in terms if request.policy_id in plan.whole_terms]
+        async with transaction(self._runtime) as connection:
             self._report.requests_finished = await finish_requests(connection, finished)
         return self._report
 
@@ -218,7 +218,7 @@ class _Run:
                     days |= touched
                 else:
                     open_requests.add(request.id)
-            async with _transaction(self._runtime) as connection:
+            async with transaction(self._runtime) as connection:
                 evaluated = await evaluate_days(connection, group, days)
             self._report.days_evaluated += evaluated.days
             self._report.days_incomplete += evaluated.incomplete
@@ -234,24 +234,26 @@ class _Run:
         ]
 
     async def _plan(self, connection: AsyncConnection, groups: Sequence[Group]) -> _Plan:
-        """Which policies have which dates to calculate, date by date."""
         days = (self._scope.first, self._scope.last)
         made = await made_event_dates(connection, days)
         direct = await direct_event_instants(connection, days)
-        coverages: dict[int, Coverage] = {}
-        work: list[PolicyDay] = []
+        known = await known_instants(connection)
+        plan = _Plan([], set())
         for group in groups:
             dates = set(made.get(group.key, ()))
             for instant in direct.get((group.key.product_version_id, group.key.region), ()):
-                day = local_date(instant, group.key.zone, group.terms.day_boundary)
+                day = _date_of(instant, group)
                 if day in self._scope or instant.date() in self._scope:
                     dates.add(day)
+            known_dates = [_date_of(instant, group) for instant in known or ()]
             async for coverage in coverages_of_group(connection, group.key):
-                coverages[coverage.policy_id] = coverage
-                work += [
+                plan.work.extend(
                     PolicyDay(coverage.policy_id, day) for day in dates if covers(coverage, day)
-                ]
-        return _Plan(coverages, sorted(work, key=lambda item: (item.day, item.policy_id)))
+                )
+                if self._covers_all_of(coverage, known_dates):
+                    plan.whole_terms.add(coverage.policy_id)
+        plan.work.sort(key=lambda item: (item.day, item.policy_id))
+        return plan
 
     async def _calculate(self, work: Sequence[PolicyDay]) -> None:
         """Two rounds: first whatever is free, then what other workers held, waiting for it."""
@@ -296,18 +298,17 @@ class _Run:
         versions = {group.key.product_version_id for group in groups}
         return self._scope.product_code is None or request.product_version_id in versions
 
-    def _whole_term(self, coverage: Coverage | None, known: tuple[date, date] | None) -> bool:
-        """Whether the run covered every day of the policy's term that can have an event."""
-        if coverage is None or known is None:
-            return coverage is not None
-        first, last = max(coverage.first_day, known[0]), min(coverage.last_day, known[1])
+    def _covers_all_of(self, coverage: Coverage, known_dates: Sequence[date]) -> bool:
+        """Whether every day of the policy's term that can have an event lies in scope."""
+        if not known_dates:
+            return True
+        first = max(coverage.first_day, known_dates[0])
+        last = min(coverage.last_day, known_dates[-1])
         return first > last or (first in self._scope and last in self._scope)
 
 
-@asynccontextmanager
-async def _transaction(runtime: Runtime) -> AsyncIterator[AsyncConnection]:
-    async with runtime.sessions() as session, own_transaction(session) as connection:
-        yield connection
+def _date_of(instant: datetime, group: Group) -> date:
+    return local_date(instant, group.key.zone, group.terms.day_boundary)
 
 
 def _of_readings(group: Group, requests: Iterable[PendingRequest]) -> list[PendingRequest]:

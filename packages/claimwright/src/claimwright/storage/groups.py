@@ -149,8 +149,8 @@ async def direct_event_instants(
     return instants
 
 
-async def known_days(connection: AsyncConnection) -> tuple[date, date] | None:
-    """The first and last date that any reading or event can lie on; `None` without any."""
+async def known_instants(connection: AsyncConnection) -> tuple[datetime, datetime] | None:
+    """The first and last instant of any reading or event; `None` without any."""
     bounds = (
         await connection.execute(
             text(
@@ -163,10 +163,7 @@ async def known_days(connection: AsyncConnection) -> tuple[date, date] | None:
             )
         )
     ).one()
-    if bounds.low is None:
-        return None
-    one_day = timedelta(days=1)
-    return bounds.low.date() - one_day, bounds.high.date() + one_day
+    return None if bounds.low is None else (bounds.low, bounds.high)
 
 
 def _held_in(group: IndexGroup) -> list[ColumnElement[bool]]:
