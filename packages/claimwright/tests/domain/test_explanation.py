@@ -231,7 +231,7 @@ def test_readings_that_no_longer_reach_the_tier_are_told() -> None:
     file = Facts(["0.5", "0.6"]).file()
     today = DayEvaluator(file.terms, ZONE, [file.evidence[1]]).evaluate(DAY)
     found = explain_claim(replace(file, days={DAY: today}), 1)
-    assert found.known_today == ("The readings known now reach only no tier.",)
+    assert found.known_today == ("All readings known now reach no tier.",)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ WRONG_LINES = [
     (
         "aggregate_limit_percent = 100",
         "aggregate_limit_percent = 100001",
-        "payout.aggregate_limit_percent: 100001 is not above 0 and at most 100000",
+        "payout.aggregate_limit_percent: 100001 is not above 0 and at most 50000",
     ),
     (
         "aggregate_limit_percent = 100",

@@ -193,6 +193,35 @@ def test_a_day_without_readings_is_not_dry_but_unknown() -> None:
     assert (found.triggers, found.highest_tier, len(found.missing_slots)) == ((), None, 24)
 
 
+class TestSettledDays:
+    """A day that settles at its close settles once."""
+
+    DRY = terms_of(index_of(SUM), comparison=AT_MOST, thresholds=FALLING)
+
+    def settled(self) -> tuple[list[Reading], tuple[int, ...]]:
+        readings = rain(*["0.1"] * 24)
+        (trigger,) = evaluate(self.DRY, readings).triggers
+        return readings, trigger.reading_ids
+
+    def test_a_reading_between_the_others_that_comes_later_is_not_applied(self) -> None:
+        readings, evidence = self.settled()
+        late = Reading(99, MIDNIGHT + timedelta(hours=23, minutes=30), Decimal(2))
+        again = DayEvaluator(self.DRY, "UTC", [*readings, late])
+        assert not again.evaluate(DAY).triggers
+        (trigger,) = again.evaluate(DAY, [evidence]).triggers
+        assert (trigger.tier_level, trigger.index) == ("tier1", Decimal("2.4"))
+
+    def test_evidence_that_does_not_complete_the_day_settles_nothing(self) -> None:
+        readings, evidence = self.settled()
+        late = Reading(99, MIDNIGHT + timedelta(hours=23, minutes=30), Decimal(2))
+        again = DayEvaluator(self.DRY, "UTC", [*readings, late])
+        assert not again.evaluate(DAY, [evidence[:-1]]).triggers
+
+    def test_a_monotone_pair_takes_every_reading_whenever_it_comes(self) -> None:
+        found = DayEvaluator(terms_of(), "UTC", rain("1.0", "1.0")).evaluate(DAY, [(1,)])
+        assert [trigger.tier_level for trigger in found.triggers] == ["tier1", "tier2"]
+
+
 def test_a_date_that_does_not_exist_triggers_nothing_and_misses_nothing() -> None:
     around = hourly_readings(datetime(2011, 12, 29, tzinfo=UTC), ["0"] * 72)
     terms = terms_of(RAIN_INDEX, AT_MOST, FALLING)

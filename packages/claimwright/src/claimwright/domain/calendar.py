@@ -13,9 +13,10 @@ data disagrees with Python's on the midnights of some zones.
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from claimwright.domain.errors import InvalidInputError
 
@@ -45,15 +46,24 @@ class Segment(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def zone_named(name: str) -> ZoneInfo:
-    """The IANA time zone of that name.
+    """The IANA time zone of that name, from the package ``tzdata``.
+
+    Not from the operating system, as ``ZoneInfo(name)`` would: machines that calculate have to
+    agree on every local day, and the package's version is pinned with the engine's.
 
     Raises:
         InvalidInputError: there is no such zone.
     """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidInputError(f"{name!r} is not an IANA time zone") from None
+    if name not in zone_names():
+        raise InvalidInputError(f"{name!r} is not an IANA time zone")
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
+        return ZoneInfo.from_file(data, key=name)
+
+
+@lru_cache(maxsize=1)
+def zone_names() -> frozenset[str]:
+    """Every IANA time zone that a policy can be held in."""
+    return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
 
 
 def local_date(

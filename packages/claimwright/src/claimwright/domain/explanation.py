@@ -323,7 +323,7 @@ def _known_today(
         )
     ranks = {tier.level: tier.rank for tier in file.terms.schedule.tiers}
     if ranks.get(evaluation.highest_tier or "", 0) < ranks[event.tier_level]:
-        yield f"The readings known now reach only {evaluation.highest_tier or 'no tier'}."
+        yield f"All readings known now reach {evaluation.highest_tier or 'no tier'}."
 
 
 def _came_later(

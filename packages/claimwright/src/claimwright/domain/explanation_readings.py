@@ -1,7 +1,7 @@
 """Readings as lines: local time, UTC, value, the running index, and the thresholds it crosses."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 from claimwright.domain.calendar import local_date, zone_named
@@ -13,8 +13,9 @@ from claimwright.domain.triggers import DayEvaluation
 
 
 def local_time(instant: datetime, zone: str) -> datetime:
-    """The instant in the zone, with its offset."""
-    return instant.astimezone(zone_named(zone))
+    """The instant in the zone, as a plain value: with its offset, without the zone's rules."""
+    local = instant.astimezone(zone_named(zone))
+    return local.replace(tzinfo=timezone(local.utcoffset() or timedelta()))
 
 
 def time_text(instant: datetime, zone: str) -> str:

@@ -18,7 +18,8 @@ from claimwright.domain.periods import PayoutFrequency
 from claimwright.domain.schedule import PayoutSchedule
 
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_LARGEST_LIMIT_PERCENT = 100_000
+# Of the largest cover, this still fits PostgreSQL's bigint.
+_LARGEST_LIMIT_PERCENT = 50_000
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,25 @@ class DayEvaluator:
         self._readings = sorted(readings, key=lambda reading: (reading.observed_at, reading.id))
         self._instants = [reading.observed_at for reading in self._readings]
 
-    def evaluate(self, day: date) -> DayEvaluation:
-        """The day's index, its triggers and what stands in their way."""
+    def evaluate(self, day: date, settled_by: Iterable[Sequence[int]] = ()) -> DayEvaluation:
+        """The day's index, its triggers and what stands in their way.
+
+        Args:
+            day: a local date of the zone.
+            settled_by: for terms that settle at the close, the readings of each event that the
+                day has already made. A day that has settled stays settled: readings that
+                arrive later are not applied, as restatements are not.
+        """
+        if not self._terms.is_monotone:
+            for reading_ids in settled_by:
+                settled = self._evaluated(day, frozenset(reading_ids))
+                if settled.triggers:
+                    return settled
+        return self._evaluated(day)
+
+    def _evaluated(self, day: date, only: frozenset[int] | None = None) -> DayEvaluation:
         segments = local_day_segments(day, self._zone, self._terms.day_boundary)
-        known = self._known(segments)
+        known = [reading for reading in self._known(segments) if only is None or reading.id in only]
         reasons = {
             reading.id: reason
             for reading in known

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
-from zoneinfo import TZPATH
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -195,7 +193,7 @@ async def _pending(connection: AsyncConnection) -> Check:
 
 
 async def _zones(connection: AsyncConnection) -> Check:
-    """Whether both sides agree on the zones in use; informational, as Python's alone counts."""
+    """Whether both sides agree on the zones in use; informational, as the engine's alone count."""
     year = datetime.now(UTC).year
     instants = [
         datetime(year, month, day, 12, tzinfo=UTC) for month in range(1, 13) for day in (1, 15)
@@ -206,7 +204,7 @@ async def _zones(connection: AsyncConnection) -> Check:
         {name for (name, at), seconds in theirs.items() if _offset(name, at) != seconds}
     )
     unknown = sorted(set(zones) - {name for name, _ in theirs})
-    detail = f"{_zone_data()}; {len(zones)} zones in use"
+    detail = f"tzdata {version('tzdata')}; {len(zones)} zones in use"
     if unlike or unknown:
         detail += f"; PostgreSQL disagrees on {_some([*unlike, *unknown])}, which decides nothing"
     return Check("time zones", Health.OK, detail)
@@ -215,17 +213,6 @@ async def _zones(connection: AsyncConnection) -> Check:
 def _offset(zone: str, instant: datetime) -> int:
     offset = instant.astimezone(zone_named(zone)).utcoffset() or timedelta()
     return int(offset.total_seconds())
-
-
-def _zone_data() -> str:
-    """Where Python's zone data comes from, and its version where it is said."""
-    for folder in TZPATH:
-        if Path(folder, "UTC").exists():
-            source = Path(folder, "tzdata.zi")
-            text = source.read_text(encoding="utf-8") if source.exists() else ""
-            release = text.partition("\n")[0].removeprefix("# version").strip()
-            return f"the system's zone data {release}".rstrip()
-    return f"the package tzdata {version('tzdata')}"
 
 
 async def _redis(runtime: Runtime) -> AsyncIterator[Check]:

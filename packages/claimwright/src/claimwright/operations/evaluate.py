@@ -11,7 +11,7 @@ from claimwright.domain.calendar import local_date, local_day_span
 from claimwright.domain.triggers import DayEvaluation, DayEvaluator
 from claimwright.storage.groups import Group
 from claimwright.storage.readings import quarantine, readings_between
-from claimwright.storage.risk_events import insert_made_events
+from claimwright.storage.risk_events import insert_made_events, readings_of_settled_days
 
 _ONE_DAY = timedelta(days=1)
 _DAYS_AT_ONCE = 92
@@ -74,7 +74,10 @@ async def read_evaluations(
         ends_at,
     )
     evaluator = DayEvaluator(terms, zone, readings)
-    return [evaluator.evaluate(day) for day in days]
+    if terms.is_monotone:
+        return [evaluator.evaluate(day) for day in days]
+    settled = await readings_of_settled_days(connection, group.key, (days[0], days[-1]))
+    return [evaluator.evaluate(day, settled.get(day, ())) for day in days]
 
 
 def days_touched(group: Group, utc_day: date) -> tuple[date, date]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, bindparam, func, text
+from sqlalchemy import ARRAY, BigInteger, DateTime, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -184,3 +184,23 @@ async def insert_made_events(
                 "reading_ids": list(trigger.reading_ids),
             },
         )
+
+
+async def readings_of_settled_days(
+    connection: AsyncConnection, group: IndexGroup, days: tuple[date, date]
+) -> dict[date, list[list[int]]]:
+    """The readings behind each event of a group's local dates, from the first to the last."""
+    rows = await connection.execute(
+        select(RiskEvent.local_date, RiskEvent.reading_ids)
+        .where(
+            RiskEvent.product_version_id == group.product_version_id,
+            RiskEvent.region == group.region,
+            RiskEvent.zone == group.zone,
+            RiskEvent.local_date.between(*days),
+        )
+        .order_by(RiskEvent.id)
+    )
+    settled: dict[date, list[list[int]]] = {}
+    for row in rows:
+        settled.setdefault(row.local_date, []).append(row.reading_ids)
+    return settled
