@@ -1,10 +1,13 @@
 """What is stored becomes an explanation: evidence as known then, other zones, voids."""
 
+from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 import pytest
 
 from claimwright.domain.errors import InvalidInputError, NotFoundError
+from claimwright.domain.index import IndexKind
 from claimwright.operations.explain import explain_one_claim, explain_policy
 from claimwright.operations.void import VoidRequest, void_claim
 from claimwright.runtime import Runtime
@@ -31,6 +34,24 @@ async def test_a_claim_keeps_the_readings_that_were_known_then(world: World) -> 
     assert [str(line.value) for line in found.readings] == ["0.5", "0.6"]
     assert "restated as 0.7" in found.known_today[0]
     assert "0.2 at 2025-06-07 06:00-04:00" in found.known_today[1]
+
+
+async def test_a_reading_that_came_after_its_day_had_settled_is_told(
+    fresh_runtime: Runtime,
+) -> None:
+    terms = terms_for_testing()
+    index = replace(terms.index, kind=IndexKind.DAILY_MIN, cadence_minutes=1440)
+    thresholds = (Decimal("0.1"), Decimal(1), Decimal(2))
+    world = World(fresh_runtime, replace(terms, index=index, thresholds=thresholds))
+    await world.insure({"P1": 10_000})
+    await world.rain(DAY, ["1.5"])
+    await world.calculate()
+    await world.rain(DAY, ["0"], from_hour=10)
+    (claim,) = await world.claims("P1")
+    found = await explain_one_claim(world.runtime, claim.policy_id, claim.id)
+    assert [str(line.index) for line in found.readings] == ["1.5"]
+    assert "0 at 2025-06-07 06:00-04:00" in found.known_today[0]
+    assert found.known_today[1] == "All readings known now reach no tier."
 
 
 async def test_an_event_of_another_zone_is_named(world: World) -> None:

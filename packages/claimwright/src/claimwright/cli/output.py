@@ -6,7 +6,7 @@ Results go to standard output and nothing else does, so that ``--json`` can be p
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -68,7 +68,8 @@ def progress(*, quiet: bool, in_bytes: bool = False) -> Iterator[Progress]:
 
 def _plain_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        # One level at a time: `asdict` would copy values that cannot be copied, such as zones.
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, datetime | date):

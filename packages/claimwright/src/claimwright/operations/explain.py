@@ -14,8 +14,7 @@ from claimwright.domain.explanation_facts import Explanation, PolicyFile
 from claimwright.domain.periods import PayoutFrequency, period_key
 from claimwright.domain.references import claim_reference
 from claimwright.domain.terms import ProductTerms
-from claimwright.domain.triggers import DayEvaluation
-from claimwright.operations.evaluate import read_evaluations
+from claimwright.domain.triggers import DayEvaluation, DayEvaluator
 from claimwright.runtime import Runtime
 from claimwright.storage.claims import claim_records
 from claimwright.storage.database import snapshot
@@ -23,14 +22,13 @@ from claimwright.storage.evidence import readings_by_id, restated_values
 from claimwright.storage.groups import Group
 from claimwright.storage.policies import PolicyRow, find_policy_id, read_policy
 from claimwright.storage.products import all_versions
-from claimwright.storage.readings import reading_dates
+from claimwright.storage.readings import readings_between
 from claimwright.storage.requests import group_is_pending, pending_policies
 from claimwright.storage.risk_events import EventRecord, IndexGroup, event_records
 from claimwright.storage.withdrawals import withdrawals_of_policies
 
 _ONE_DAY: Final = timedelta(days=1)
 _STATEMENT_MINUTES: Final = 5
-_DAYS_AT_ONCE: Final = 92
 
 
 async def explain_one_claim(runtime: Runtime, policy_id: int, claim_id: int) -> Explanation:
@@ -154,17 +152,15 @@ async def _events(
 async def _evaluations(
     connection: AsyncConnection, group: Group, days: Sequence[date]
 ) -> dict[date, DayEvaluation]:
-    """What the readings known now say of those dates that have any."""
-    near = {
-        utc_day + shift * _ONE_DAY
-        for utc_day in await reading_dates(connection, group.key.region, group.terms.index.variable)
-        for shift in (-1, 0, 1)
-    }
-    wanted = [day for day in days if day in near]
-    found: dict[date, DayEvaluation] = {}
-    for start in range(0, len(wanted), _DAYS_AT_ONCE):
-        stretch = wanted[start : start + _DAYS_AT_ONCE]
-        for evaluation in await read_evaluations(connection, group, stretch):
-            if evaluation.points or evaluation.implausible:
-                found[evaluation.day] = evaluation
-    return found
+    """What all readings known now say of those dates that have any, settled before or not."""
+    zone, terms = group.key.zone, group.terms
+    readings = await readings_between(
+        connection,
+        group.key.region,
+        terms.index.variable,
+        datetime.combine(days[0], time(), UTC) - 2 * _ONE_DAY - terms.index.window,
+        datetime.combine(days[-1], time(), UTC) + 3 * _ONE_DAY,
+    )
+    dates = {local_date(reading.observed_at, zone, terms.day_boundary) for reading in readings}
+    evaluator = DayEvaluator(terms, zone, readings)
+    return {day: evaluator.evaluate(day) for day in days if day in dates}
