@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimwright.domain.errors import InvalidInputError
@@ -36,6 +36,13 @@ def test_rounding_is_half_even_and_of_the_exact_value() -> None:
     assert [halves.apply(Decimal(number)) for number in (1, 3, 5)] == [0, 2, 2]
 
 
+def test_more_digits_than_decimal_arithmetic_keeps_by_itself_are_kept() -> None:
+    inches = Decimal("9999999999.12345678901234567")
+    millimetres = NAMED_CONVERSIONS["inches_to_millimetres"].apply(inches)
+    assert str(millimetres) == "253999999977.735802440913580018"
+
+
+@settings(deadline=None)  # the machine may be busy
 @given(value=VALUES, decimals=st.integers(0, 12), name=st.sampled_from(sorted(NAMED_CONVERSIONS)))
 def test_a_rounded_conversion_is_the_nearest_of_its_decimals(
     value: Decimal, decimals: int, name: str
@@ -47,12 +54,14 @@ def test_a_rounded_conversion_is_the_nearest_of_its_decimals(
     assert converted.as_tuple().exponent == -decimals
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(value=VALUES)
 def test_inches_there_and_back_are_the_same_inches(value: Decimal) -> None:
     there = NAMED_CONVERSIONS["inches_to_millimetres"].apply(value)
     assert NAMED_CONVERSIONS["millimetres_to_inches"].apply(there) == value
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(value=VALUES, factor=st.decimals(min_value="0.001", max_value=1000, places=3))
 def test_an_exact_conversion_agrees_with_decimal_arithmetic(
     value: Decimal, factor: Decimal

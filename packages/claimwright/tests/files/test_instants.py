@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimwright.domain.errors import InvalidInputError
@@ -100,6 +100,7 @@ def test_a_format_that_does_not_name_an_instant_is_refused(form: str) -> None:
         InstantRule(form)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     instant=st.datetimes(datetime(1970, 1, 1), datetime(2035, 1, 1)),  # noqa: DTZ001 - made aware below
     zone=st.sampled_from(["America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]),

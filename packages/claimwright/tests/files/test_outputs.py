@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -58,6 +58,7 @@ def written(table_format: TableFormat, rows: list[list[Value]]) -> bytes:
     return stream.getvalue()
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(amounts=AMOUNTS)
 def test_amounts_of_any_currency_come_back_from_every_format_to_the_minor_unit(
     amounts: list[tuple[int, str]],

@@ -1,6 +1,5 @@
 """`claimwright claims`: what was paid, to whom, for which event."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -151,19 +150,14 @@ def export(
                     notify=lambda claims: display.update(bar, completed=claims),
                 )
             except BrokenPipeError:
-                return None
+                return None  # whoever read standard output has seen enough
 
     report = run(operation)
     if report is None:
-        _leave_closed_pipe()
-    elif as_json:
+        return
+    if as_json:
         print_json(report)
     elif to_stdout:
         messages.print(f"{report.claims:,} claims written.")
     else:
         results.print(f"{report.claims:,} claims are in {path}.", markup=False, soft_wrap=True)
-
-
-def _leave_closed_pipe() -> None:
-    """Whoever read standard output has gone: let the interpreter flush to nowhere at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
