@@ -23,6 +23,18 @@ def event(product: int = 1, tier: str = "tier1", zone: str = "NULL", day: str = 
     )
 
 
+def reading(
+    instant: str,
+    restates: str,
+    value: str = "7",
+    number: str = "DEFAULT",
+) -> str:
+    return (
+        "INSERT INTO readings (id, region, variable, observed_at, value, restates_id) VALUES"
+        f" ({number}, 'JFK', 'precipitation-for-testing', '{instant}', {value}, {restates})"
+    )
+
+
 def terms(text: str, code: str = "code", sha256_of: str = "terms") -> str:
     return (
         "INSERT INTO product_versions (id, code, version, terms, terms_sha256)"
@@ -33,6 +45,8 @@ def terms(text: str, code: str = "code", sha256_of: str = "terms") -> str:
 
 WEEKLY = "replace(terms, 'once_per_day', 'once_per_week')"
 TIER_OF_TERMS = Line("check_new_events", "IF FOUND", "IF false")
+RESTATES = Trigger("readings", "readings_restate")
+NEXT_READING = "(SELECT max(id) + 1 FROM readings)"
 LIMIT_OF_TERMS = Line("open_policy_accounts", "IF FOUND", "IF false")
 
 INPUTS = [
@@ -71,6 +85,31 @@ INPUTS = [
         event(zone="'UTC'"),
         "23514 risk_events_origin",
         [Constraint("risk_events", "risk_events_origin")],
+    ),
+    Refusal(
+        "a restatement of another instant",
+        reading("2025-01-15T14:00Z", "1"),
+        "23514 readings_restate_their_instant",
+        [RESTATES],
+    ),
+    Refusal(
+        "a restatement of a restatement",
+        reading("2025-01-15T12:00Z", "(SELECT max(id) FROM readings)"),
+        "23514 readings_restate_their_instant",
+        [RESTATES],
+        before=reading("2025-01-15T12:00Z", "1", value="9"),
+    ),
+    Refusal(
+        "a restatement of itself",
+        reading("2025-01-15T14:00Z", NEXT_READING, number=NEXT_READING),
+        "23514 readings_restate_their_instant",
+        [RESTATES],
+    ),
+    Refusal(
+        "a restatement of no reading",
+        reading("2025-01-15T14:00Z", "99999"),
+        "23503 readings_restates_id_fkey|23514 readings_restate_their_instant",
+        [Constraint("readings", "readings_restates_id_fkey"), RESTATES],
     ),
     Refusal(
         "terms with another text's hash",
@@ -158,6 +197,8 @@ async def test_right_terms_policies_and_events_are_stored_whoever_writes(
         policy(),
         event(),
         event(zone="'UTC'", day="'2025-01-16'", tier="tier2"),
+        reading("2025-01-15T14:00Z", "NULL"),
+        reading("2025-01-15T12:00Z", "1"),
     ]
     for connection in writers.values():
         for statement in right:

@@ -67,6 +67,30 @@ END $$;
 CREATE TRIGGER risk_events_tier AFTER INSERT ON risk_events
     REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION check_new_events();
 
+-- Only the first value known of an instant counts. A reading that says it restates one counts for
+-- nothing, so it has to restate the first one of its own instant: no reading is hidden by mistake.
+CREATE FUNCTION check_restatements() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = {schema}, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE wrong record;
+BEGIN
+    SELECT n.region, n.variable, n.observed_at INTO wrong
+    FROM new_readings n LEFT JOIN readings f ON f.id = n.restates_id
+    WHERE n.restates_id IS NOT NULL
+      AND (f.region, f.variable, f.observed_at, f.restates_id)
+          IS DISTINCT FROM (n.region, n.variable, n.observed_at, NULL)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a reading of %, % at % does not restate the first of its instant',
+            wrong.region, wrong.variable, wrong.observed_at
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'readings_restate_their_instant';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER readings_restate AFTER INSERT ON readings
+    REFERENCING NEW TABLE AS new_readings FOR EACH STATEMENT
+    EXECUTE FUNCTION check_restatements();
+
 -- A stored policy has the limit of its terms, and an account from its first moment.
 CREATE FUNCTION open_policy_accounts() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = {schema}, pg_temp AS $$
