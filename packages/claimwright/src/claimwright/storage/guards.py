@@ -43,6 +43,7 @@ GUARDS: Final = frozenset(
         Guard("policies", "policies_update_requests"),
         Guard("policy_accounts", "policy_accounts_guarded"),
         Guard("readings", "readings_requests"),
+        Guard("readings", "readings_restate"),
         Guard("risk_events", "risk_events_requests"),
         Guard("risk_events", "risk_events_tier"),
     }
