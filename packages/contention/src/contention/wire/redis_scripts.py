@@ -1,0 +1,53 @@
+"""Lua scripts: their texts by SHA-1, and whether they touch their declared keys alone."""
+
+import hashlib
+import re
+
+from contention.wire.redis_single_key import SINGLE_KEY_READS, SINGLE_KEY_WRITES
+
+_SINGLE_KEY = SINGLE_KEY_READS | SINGLE_KEY_WRITES
+_CALL = re.compile(
+    r"""\b(?:redis|server)\s*\.\s*p?call\s*\(\s*
+        (?P<quote>['"])(?P<command>[A-Za-z]+)(?P=quote)\s*,\s*
+        KEYS\s*\[\s*[0-9]+\s*\]\s*[,)]""",
+    re.VERBOSE,
+)
+_API = re.compile(r"\b(?:redis|server)\b")
+_KEYS = re.compile(r"\bKEYS\b")
+_PLAIN_KEY = re.compile(r"\bKEYS\s*\[\s*[0-9]+\s*\](?!\s*=(?!=))")
+_ESCAPES = re.compile(
+    r"\b(?:_G|_ENV|load|loadstring|loadfile|dofile|require|getfenv|setfenv|debug|dump"
+    r"|rawget|rawset|setmetatable|getmetatable)\b|\[=*\[|\\"
+)
+"""Ways in which Lua can reach the server's API or change a table without naming it."""
+
+
+class Scripts:
+    """The texts of scripts that connections of one server have loaded."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def remember(self, script: bytes) -> str:
+        """Keep a script's text; its SHA-1 in hexadecimal."""
+        sha = hashlib.sha1(script, usedforsecurity=False).hexdigest()
+        self._texts[sha] = script.decode("utf-8", "backslashreplace")
+        return sha
+
+    def text(self, sha: str) -> str | None:
+        """The text behind a SHA-1; None when it was loaded out of sight."""
+        return self._texts.get(sha.lower())
+
+
+def touches_declared_keys_alone(script: str) -> bool:
+    """Whether every call of a script names a single-key command and a declared key in plain sight.
+
+    A pattern, not an analysis: everything it cannot see through is "no".
+    """
+    calls = list(_CALL.finditer(script))
+    return (
+        not _ESCAPES.search(script)
+        and len(calls) == len(_API.findall(script))
+        and len(_KEYS.findall(script)) == len(_PLAIN_KEY.findall(script))
+        and all(call["command"].upper() in _SINGLE_KEY for call in calls)
+    )
