@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +30,7 @@ from claimwright.operations.list_readings import (
 from claimwright.operations.transactions import transaction
 from claimwright.runtime import Runtime
 from claimwright.storage.listed_readings import ReadingsFilter
-from support.databases import environment_of
+from support.databases import Connections, environment_of
 
 MAPPING_TEXT = """
 [region]
@@ -193,6 +194,36 @@ async def test_an_import_that_stops_between_two_batches_is_completed_by_running_
     report = await import_readings(fresh_runtime, source, MAPPING)
     assert (report.added, report.known, report.restated, report.refused) == (2_000, 9_999, 0, 1)
     assert len(await stored(fresh_runtime)) == 11_999
+
+
+async def test_a_connection_that_the_server_ends_between_two_batches_costs_nothing(
+    fresh_runtime: Runtime, fresh_database: ServerAddresses, tmp_path: Path
+) -> None:
+    ended: list[int] = []
+
+    async def end_connections() -> None:
+        connections = Connections(fresh_database)
+        superuser = await connections.superuser()
+        ended.append(
+            await superuser.fetchval(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "AND application_name = 'claimwright'"
+            )
+        )
+        await connections.close()
+
+    def end(_done: int, _total: int, rows: int) -> None:
+        # In a thread, because the import's own loop is waiting for this function.
+        if rows == 5_000:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(asyncio.run, end_connections()).result()
+
+    source = csv_file(tmp_path, lines_of(11_000))
+    report = await import_readings(fresh_runtime, source, MAPPING, notify=end)
+    assert ended == [1]
+    assert (report.added, report.known) == (11_000, 0)
+    assert len(await stored(fresh_runtime)) == 11_000
 
 
 KILLED = """
