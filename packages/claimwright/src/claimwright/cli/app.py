@@ -8,6 +8,7 @@ from rich.markup import escape
 from claimwright.cli import (
     calculate,
     claims,
+    demo,
     doctor,
     explain,
     init,
@@ -41,6 +42,7 @@ app.add_typer(claims.app)
 app.command("explain")(explain.explain)
 app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
 
 
 def main() -> None:
