@@ -6,7 +6,7 @@ default one: it is made on first use, once per event loop, from the environment.
 
 import asyncio
 import atexit
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -114,22 +114,57 @@ async def open_runtime(settings: Settings, addresses: Addresses) -> AsyncIterato
 
 
 _runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = WeakKeyDictionary()
+_keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = (
+    WeakKeyDictionary()
+)
 
 
 def current_runtime() -> Runtime:
-    """The default runtime of the running event loop, made from the environment on first use."""
+    """The default runtime of the running event loop, made from the environment on first use.
+
+    It is closed with the loop, as by `asyncio.run`, or before by `close_current_runtime`.
+    """
     loop = asyncio.get_running_loop()
     if loop not in _runtimes:
         settings, addresses = _process_servers()
         _runtimes[loop] = make_runtime(settings, addresses)
+        _keepers[loop] = _closed_with_the_loop()
+        _begin(_keepers[loop])
     return _runtimes[loop]
 
 
 async def close_current_runtime() -> None:
     """Close the default runtime of the running event loop, if there is one."""
+    keeper = _keepers.pop(asyncio.get_running_loop(), None)
+    await _close_runtime()
+    if keeper is not None:
+        await keeper.aclose()
+
+
+async def _close_runtime() -> None:
     runtime = _runtimes.pop(asyncio.get_running_loop(), None)
     if runtime is not None:
         await runtime.close()
+
+
+async def _closed_with_the_loop() -> AsyncGenerator[None, None]:
+    """Held open by the loop, which closes its asynchronous generators before it ends."""
+    try:
+        yield
+    finally:
+        await _close_runtime()
+
+
+_beginning: set[asyncio.Task[None]] = set()
+
+
+def _begin(keeper: AsyncGenerator[None, None]) -> None:
+    async def begin() -> None:
+        await anext(keeper)
+
+    task = asyncio.get_running_loop().create_task(begin())
+    _beginning.add(task)
+    task.add_done_callback(_beginning.discard)
 
 
 def get_session() -> AsyncSession:
