@@ -54,12 +54,19 @@ def demo(
             ),
             finished=finished,
         )
+    finish(facts, as_json=as_json)
+
+
+def finish(facts: DemoFacts, *, as_json: bool) -> None:
+    """Say what was found.
+
+    Raises:
+        typer.Exit: with 1, when something is not as it must be.
+    """
     if as_json:
         print_json(facts)
     else:
         _print_facts(facts)
-        if folder is not None:
-            messages.print(f"Look around: CLAIMWRIGHT_DATA_FOLDER={folder} claimwright claims list")
     if facts.problems:
         raise typer.Exit(Exit.DIFFERENCE)
 
@@ -80,6 +87,10 @@ def _print_facts(facts: DemoFacts) -> None:
         results.print("[bold green]Each claim is paid exactly once.[/bold green]")
     seconds = sum(step.seconds for step in facts.steps)
     results.print(f"{seconds:.1f} s. Wrote {facts.claims_file} and {facts.report_file}")
+    if facts.folder is not None:
+        results.print(
+            f"Look around: CLAIMWRIGHT_DATA_FOLDER={facts.folder} claimwright claims list"
+        )
 
 
 def _print_tiers(facts: DemoFacts) -> None:

@@ -95,6 +95,7 @@ class DemoFacts:
         limited: policies that have paid all their aggregate limit allows.
         violations: broken invariants, as sentences.
         problems: why the demo failed; empty when all is as it must be.
+        folder: where the servers' data stays; `None` when it was temporary.
     """
 
     policies: int
@@ -118,6 +119,7 @@ class DemoFacts:
     problems: Sequence[str]
     claims_file: Path
     report_file: Path
+    folder: Path | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from claimwright.demo.facts import (
 from claimwright.demo.portfolio import FIRST_DAY, LAST_DAY, ZONE
 from claimwright.domain.calendar import days_between, zone_named
 from claimwright.domain.errors import InvariantViolationError
+from claimwright.domain.facts import ClaimFacts
 from claimwright.domain.invariants import (
     live_layers,
     verify_contiguous_layers,
@@ -54,8 +55,11 @@ class Found:
 
 
 @dataclass(slots=True)
-class _Paid:
-    """Claims of one group, counted by local date and by tier."""
+class PaidClaims:
+    """Live claims, counted by local date and by tier.
+
+    A claim is a duplicate when its benefit period breaks `verify_no_duplicate_claims`.
+    """
 
     claims_on: Counter[date] = field(default_factory=Counter)
     paid_on_minor: Counter[date] = field(default_factory=Counter)
@@ -63,7 +67,8 @@ class _Paid:
     paid_of_minor: Counter[str] = field(default_factory=Counter)
     duplicates_of: Counter[str] = field(default_factory=Counter)
 
-    def add(self, claims: Iterable[ClaimRecord]) -> None:
+    def add(self, claims: Iterable[ClaimFacts]) -> None:
+        """Count the claims of one policy."""
         for layers in live_layers(claims).values():
             pays_twice = _broken(partial(verify_no_duplicate_claims, layers)) is not None
             for claim in layers:
@@ -102,7 +107,7 @@ async def gather(runtime: Runtime) -> Found:
 
 
 async def _add_group(connection: AsyncConnection, group: Group, found: Found) -> None:
-    paid = _Paid()
+    paid = PaidClaims()
     async for policies in policies_of_group(connection, group.key, page=_PAGE):
         claims: dict[int, list[ClaimRecord]] = defaultdict(list)
         for claim in await claim_records(connection, [policy.id for policy in policies]):
@@ -145,7 +150,7 @@ def _is_limited(policy: PolicyRow, claims: Sequence[ClaimRecord]) -> bool:
     return paid_minor == policy.limit_minor
 
 
-def _tiers(group: Group, events: Counter[str], paid: _Paid) -> list[TierFacts]:
+def _tiers(group: Group, events: Counter[str], paid: PaidClaims) -> list[TierFacts]:
     terms = group.terms
     return [
         TierFacts(
@@ -164,7 +169,7 @@ def _tiers(group: Group, events: Counter[str], paid: _Paid) -> list[TierFacts]:
     ]
 
 
-def _station(group: Group, evaluations: Sequence[DayEvaluation], paid: _Paid) -> StationFacts:
+def _station(group: Group, evaluations: Sequence[DayEvaluation], paid: PaidClaims) -> StationFacts:
     terms = group.terms
     return StationFacts(
         product=terms.code,
@@ -178,7 +183,7 @@ def _station(group: Group, evaluations: Sequence[DayEvaluation], paid: _Paid) ->
     )
 
 
-def _day(evaluation: DayEvaluation, zone: str, paid: _Paid) -> DayFacts:
+def _day(evaluation: DayEvaluation, zone: str, paid: PaidClaims) -> DayFacts:
     local = zone_named(zone)
     points = evaluation.points
     return DayFacts(

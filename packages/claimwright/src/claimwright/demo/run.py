@@ -202,6 +202,7 @@ class _Demo:
             problems=(),
             claims_file=self.options.output / "claims.csv",
             report_file=self.options.output / "report.html",
+            folder=self.options.folder,
         )
         return replace(facts, problems=tuple(problems(facts)))
 
