@@ -66,7 +66,8 @@ _BIND = Expectation(ReplyState.BIND)
 _SYNC = Expectation(ReplyState.SYNC)
 _QUERY = Expectation(ReplyState.QUERY)
 _FUNCTION = Expectation(ReplyState.FUNCTION)
-_COPY_END = Expectation(ReplyState.EXECUTE)
+_COPY_END_FOR_QUERY = Expectation(ReplyState.QUERY, ends_copy=True)
+_COPY_END_FOR_EXECUTE = Expectation(ReplyState.EXECUTE, ends_copy=True)
 
 
 class ClientHalf:
@@ -218,7 +219,8 @@ class ClientHalf:
             self._letters.append(letter)
         self._copy_bytes += size
         if letter != "d":
-            self._expectations.append(_COPY_END if self._copies_for_execute else _QUERY)
+            for_execute = self._copies_for_execute
+            self._expectations.append(_COPY_END_FOR_EXECUTE if for_execute else _COPY_END_FOR_QUERY)
 
     def _parse(self, body: bytes) -> None:
         name_bytes, sql_bytes, oids = read_parse(body)

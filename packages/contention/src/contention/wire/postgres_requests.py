@@ -120,12 +120,17 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One message of a request whose answer is awaited, and what it was about."""
+    """One message of a request whose answer is awaited, and what it was about.
+
+    Attributes:
+        ends_copy: whether it is CopyDone or CopyFail, which a server that is not copying ignores.
+    """
 
     state: ReplyState
     statement: PreparedStatement | None = None
     portal: Portal | None = None
     registration: Registration | None = None
+    ends_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ ServerEvent = LogInPart | SessionReady | ReplyPart | ReplyEnd[PostgresReply] | U
 
 _S = ReplyState
 _UNOWNED = Expectation(_S.QUERY)
-_COPY_ENDS = frozenset("cf")
+_ENDS = frozenset({_S.DONE, _S.COPY_IN, _S.COPY_BOTH})
+_COPYING = frozenset({_S.COPY_IN, _S.COPY_BOTH})
 _IGNORED_IN_COPY = frozenset("dSH")
 _FORGETTING_TAGS = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
 _AT_SYNC = frozenset({_S.SYNC})
@@ -138,31 +139,47 @@ class ServerHalf:
         Returns:
             the end of the reply if there will be none.
         """
+        self._events = []
         expectations = self._answered(request)
         reply = _OpenReply(request.number, len(expectations))
         if not expectations:
             return [ReplyEnd(request.number, b"", reply.summary(is_skipped=True))]
         self._expected.extend((expectation, reply) for expectation in expectations)
-        return []
+        self._settle_copy_end()
+        return self._events
 
     def _answered(self, request: PostgresRequest) -> tuple[Expectation, ...]:
         """What of a request the server will answer in the mode that it is in."""
-        expectations = request.expectations
         resting = self._session.resting
+        if self._expected:
+            return request.expectations
         if resting is _S.ABANDONED:
-            return self._up_to_sync(expectations)
-        copies = resting in {_S.COPY_IN, _S.COPY_BOTH}
-        if copies and _IGNORED_IN_COPY.issuperset(request.messages):
+            return self._up_to_sync(request.expectations)
+        if resting in _COPYING and _IGNORED_IN_COPY.issuperset(request.messages):
             return ()
-        if _COPY_ENDS.isdisjoint(request.messages):
-            return expectations
-        if not copies:
-            # The copy ended before its data did; the server drops what still comes of it.
-            return tuple(one for one in expectations if one.state is _S.SYNC)
-        self._session.resting = _S.IDLE
-        if resting is _S.COPY_BOTH:
-            return (Expectation(_S.COPY_BOTH_END), *expectations[1:])
-        return expectations
+        return request.expectations
+
+    def _settle_copy_end(self) -> None:
+        """Decide whether the server still copies when it comes to the client's end of the copy.
+
+        A client may send a copy's data before it knows that the copy began (asyncpg does).
+        """
+        while self._expected and self._expected[0][0].ends_copy:
+            expectation, reply = self._expected[0]
+            resting = self._session.resting
+            if resting in _COPYING:
+                self._session.resting = _S.IDLE
+                state = _S.COPY_BOTH_END if resting is _S.COPY_BOTH else expectation.state
+                self._expected[0] = (Expectation(state), reply)
+                return
+            self._expected.popleft()
+            self._end_early(reply)
+
+    def _end_early(self, reply: _OpenReply | None) -> None:
+        if reply:
+            reply.left -= 1
+            if not reply.left:
+                self._events.append(ReplyEnd(reply.number, b"", reply.summary(is_skipped=True)))
 
     def _up_to_sync(self, expectations: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
         states = [one.state for one in expectations]
@@ -231,7 +248,7 @@ class ServerHalf:
             expectation = note(self, expectation, reply, self._chunk[begin:end])
         if following is _S.ABANDONED:
             self._abandon(end)
-        elif following in {_S.DONE, _S.COPY_IN, _S.COPY_BOTH}:
+        elif following in _ENDS:
             self._answer_ended(letter, following, begin, end)
         elif following is not expectation.state:
             self._expected[0] = (replace(expectation, state=following), reply)
@@ -254,6 +271,7 @@ class ServerHalf:
         if not reply.left:
             summary = reply.summary(status, awaits_copy=awaits_copy)
             self._events.append(ReplyEnd(reply.number, self._cut(end), summary))
+        self._settle_copy_end()
 
     def _ignore_syncs(self, reply: _OpenReply | None) -> None:
         """Await no answer to what a server in copy mode ignores: the Sync behind an Execute."""

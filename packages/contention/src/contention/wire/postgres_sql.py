@@ -76,9 +76,14 @@ _INTROSPECTION = re.compile(
     """
 )
 """Whole texts with which drivers ask about the server before any work."""
+_LONGEST_QUESTION = 60
 
-_DRIVER_TYPE_QUERIES = ("WITH RECURSIVE typeinfo_tree(",)
-"""Beginnings of the type queries of drivers (asyncpg's); they read catalogs alone."""
+_DRIVER_TYPE_QUERIES = (
+    "WITH RECURSIVE typeinfo_tree( ",
+    "SELECT typname AS name, oid, typarray AS array_oid, oid::regtype::text AS regtype, ",
+)
+"""Beginnings of the type queries of asyncpg and psycopg, which read catalogs alone."""
+_LONGEST_BEGINNING = 200
 
 
 def split_statements(sql: str, *, conforming: bool = True) -> tuple[Statement, ...]:
@@ -185,6 +190,7 @@ _VERBS = {
     "RELEASE": Verb.RELEASE,
     "SET": Verb.SET,
     "RESET": Verb.SET,
+    "DEALLOCATE": Verb.SET,
     "SHOW": Verb.INTROSPECTION,
 }
 _VERBS_OF_TWO: dict[tuple[str, ...], Verb] = {
@@ -213,8 +219,7 @@ def _verb(text: str, first: list[str]) -> Verb:
 
 
 def _is_introspection(text: str) -> bool:
-    if text.startswith(_DRIVER_TYPE_QUERIES):
+    if len(text) <= _LONGEST_QUESTION and _INTROSPECTION.match(text):
         return True
-    return len(text) < len("select current_setting('is_superuser')  ") and bool(
-        _INTROSPECTION.match(text)
-    )
+    beginning = " ".join(text[:_LONGEST_BEGINNING].split()) + " "
+    return beginning.startswith(_DRIVER_TYPE_QUERIES)

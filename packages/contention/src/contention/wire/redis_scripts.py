@@ -3,13 +3,15 @@
 import hashlib
 import re
 
-from contention.wire.redis_single_key import SINGLE_KEY_READS, SINGLE_KEY_WRITES
+from contention.wire.redis_single_key import SINGLE_KEY_READS, SINGLE_KEY_WRITES, words
 
 _SINGLE_KEY = SINGLE_KEY_READS | SINGLE_KEY_WRITES
+_ALL_KEYS = words("DEL UNLINK EXISTS TOUCH MGET")
+"""Commands of keys alone: with one argument they touch one."""
 _CALL = re.compile(
     r"""\b(?:redis|server)\s*\.\s*p?call\s*\(\s*
         (?P<quote>['"])(?P<command>[A-Za-z]+)(?P=quote)\s*,\s*
-        KEYS\s*\[\s*[0-9]+\s*\]\s*[,)]""",
+        KEYS\s*\[\s*[0-9]+\s*\]\s*(?P<next>[,)])""",
     re.VERBOSE,
 )
 _API = re.compile(r"\b(?:redis|server)\b")
@@ -49,5 +51,9 @@ def touches_declared_keys_alone(script: str) -> bool:
         not _ESCAPES.search(script)
         and len(calls) == len(_API.findall(script))
         and len(_KEYS.findall(script)) == len(_PLAIN_KEY.findall(script))
-        and all(call["command"].upper() in _SINGLE_KEY for call in calls)
+        and all(_touches_one_key(call["command"].upper(), call["next"]) for call in calls)
     )
+
+
+def _touches_one_key(command: str, following: str) -> bool:
+    return command in _SINGLE_KEY or (command in _ALL_KEYS and following == ")")
