@@ -230,6 +230,24 @@ def test_a_long_copy_passes_in_parts() -> None:
     assert len(requests[0].data) >= HELD_COPY_BYTES
 
 
+def test_a_client_that_breaks_off_a_copy_which_goes_on_is_unknown() -> None:
+    framing = logged_in()
+    released(framing, query("COPY t FROM STDIN"))
+    framing.receive_server(message("G", b"\0\0\0"))
+    (event,) = framing.receive_client(message("d") + query("SELECT 1"))
+    assert event == UnknownMessage(Side.CLIENT, "byte 0x51 ('Q')", "sending copy data")
+
+
+def test_a_client_goes_on_at_once_behind_a_copy_that_the_server_ended() -> None:
+    framing = logged_in()
+    released(framing, query("COPY t FROM STDIN"))
+    framing.receive_server(message("G", b"\0\0\0"))
+    framing.receive_client(message("d"))
+    framing.receive_server(message("E", b"C57014\0\0") + ready())
+    (request,) = released(framing, query("SELECT 1"))
+    assert (request.messages, request.kind) == ("dQ", RequestKind.DATA)
+
+
 def test_terminate_takes_an_open_run_with_it() -> None:
     framing = logged_in()
     assert framing.receive_client(parse("x") + TERMINATE) == [Goodbye(parse("x") + TERMINATE)]

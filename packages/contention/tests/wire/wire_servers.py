@@ -95,10 +95,17 @@ class Pump:
                     to_server, to_client = gate.take_output()
                     server_writer.write(to_server)
                     writer.write(to_client)
+            # One side that ends ends the other.
             server_writer.close()
             writer.close()
 
-        await asyncio.gather(pump("c", reader, gate.client), pump("s", server_reader, gate.server))
+        try:
+            await asyncio.gather(
+                pump("c", reader, gate.client), pump("s", server_reader, gate.server)
+            )
+        finally:
+            server_writer.close()
+            writer.close()
 
 
 @asynccontextmanager

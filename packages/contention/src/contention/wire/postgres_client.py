@@ -18,7 +18,13 @@ from contention.wire.events import (
     UnknownMessage,
     byte_text,
 )
-from contention.wire.postgres_lifecycle import CLIENT_TABLE, FOR_EXECUTE, ClientState, ReplyState
+from contention.wire.postgres_lifecycle import (
+    CLIENT_TABLE,
+    COPY_IS_OVER,
+    FOR_EXECUTE,
+    ClientState,
+    ReplyState,
+)
 from contention.wire.postgres_messages import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -168,6 +174,9 @@ class ClientHalf:
         is_copy = letter in _COPY_LETTERS
         symbol = letter + FOR_EXECUTE if is_copy and self._copies_for_execute else letter
         following = CLIENT_TABLE[self._state].get(symbol)
+        if following is None and self._is_copy_over():
+            self._state = CLIENT_TABLE[self._state][COPY_IS_OVER]
+            following = CLIENT_TABLE[self._state].get(symbol)
         if following is None:
             raise Stopped(UnknownMessage(Side.CLIENT, byte_text(chunk[position]), self._state))
         self._state = following
@@ -184,6 +193,10 @@ class ClientHalf:
             events.append(Goodbye(self._run_bytes(chunk, end)))
         elif following is ClientState.BETWEEN or self._is_due():
             events.append(self._request(chunk, end))
+
+    def _is_copy_over(self) -> bool:
+        is_copying = self._session.resting in {ReplyState.COPY_IN, ReplyState.COPY_BOTH}
+        return self._state is ClientState.COPYING and not is_copying
 
     def _run_bytes(self, chunk: bytes, end: int) -> bytes:
         data = chunk[self._run_from : end]

@@ -70,6 +70,9 @@ class ClientState(StrEnum):
 FOR_EXECUTE = "+"
 """Marks copy messages of a COPY that an Execute began; their run goes on to Sync or Flush."""
 
+COPY_IS_OVER = "ErrorResponse of the server"
+"""No message of the client: a server that has ended the copy lets the client go on at once."""
+
 _C = ClientState
 _COPY_FOR_EXECUTE = dict.fromkeys([letter + FOR_EXECUTE for letter in "dcf"], _C.RUN)
 _IN_A_RUN = {
@@ -78,7 +81,6 @@ _IN_A_RUN = {
     **dict.fromkeys("SHQF", _C.BETWEEN),
     "X": _C.CLOSED,
 }
-# Behind CopyData a client may also go on at once: a server that refused the copy reads no more.
 _ANYTHING = {**_IN_A_RUN, "d": _C.COPYING, "c": _C.BETWEEN, "f": _C.BETWEEN}
 CLIENT_TABLE: Mapping[ClientState, Mapping[str, ClientState]] = MappingProxyType(
     {
@@ -91,7 +93,13 @@ CLIENT_TABLE: Mapping[ClientState, Mapping[str, ClientState]] = MappingProxyType
         _C.LOG_IN: {**_ANYTHING, "p": _C.LOG_IN},
         _C.BETWEEN: _ANYTHING,
         _C.RUN: _IN_A_RUN,
-        _C.COPYING: _ANYTHING,
+        _C.COPYING: {
+            "d": _C.COPYING,
+            "c": _C.BETWEEN,
+            "f": _C.BETWEEN,
+            "X": _C.CLOSED,
+            COPY_IS_OVER: _C.BETWEEN,
+        },
         _C.CLOSED: {},
     }
 )

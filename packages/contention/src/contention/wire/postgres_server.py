@@ -20,7 +20,6 @@ from contention.wire.postgres_messages import (
     HEADER_SIZE,
     LENGTH,
     MAX_MESSAGE_BYTES,
-    Column,
     Notification,
     ParameterStatus,
     ServerMessage,
@@ -30,14 +29,12 @@ from contention.wire.postgres_messages import (
     read_parameter_status,
     read_row_description,
 )
+from contention.wire.postgres_open_reply import OpenReply
 from contention.wire.postgres_requests import (
-    SAMPLE_ROW_BYTES,
-    SAMPLE_ROWS,
     Expectation,
     LogInPart,
     PostgresReply,
     PostgresRequest,
-    Result,
     SessionReady,
     Unprompted,
 )
@@ -55,71 +52,13 @@ _AT_SYNC = frozenset({_S.SYNC})
 _FOR_QUERY = frozenset({_S.QUERY, _S.COPY_BOTH_END})
 
 
-class _OpenReply:
-    """What has come of the reply to one request."""
-
-    __slots__ = (
-        "columns",
-        "error",
-        "left",
-        "notices",
-        "notifications",
-        "number",
-        "results",
-        "row_count",
-        "sample",
-    )
-
-    def __init__(self, number: int, left: int) -> None:
-        self.number = number
-        self.left = left
-        self.results: list[Result] = []
-        self.error: ServerMessage | None = None
-        self.notices: list[ServerMessage] = []
-        self.notifications: list[Notification] = []
-        self.row_count = 0
-        self.sample: list[bytes] = []
-        self.columns: tuple[Column, ...] | None = None
-
-    def row(self, chunk: bytes, begin: int, end: int) -> None:
-        self.row_count += 1
-        if self.row_count <= SAMPLE_ROWS and end - begin <= SAMPLE_ROW_BYTES:
-            self.sample.append(chunk[begin:end])
-
-    def result(self, tag: str, expectation: Expectation, encoding: str) -> None:
-        sample = tuple(self.sample)
-        portal = expectation.portal
-        self.results.append(Result(tag, self.row_count, sample, self.columns, portal, encoding))
-        self.row_count, self.columns = 0, None
-        self.sample.clear()
-
-    def summary(
-        self,
-        status: str | None = None,
-        *,
-        awaits_copy: bool = False,
-        is_skipped: bool = False,
-        is_lost: bool = False,
-    ) -> PostgresReply:
-        return PostgresReply(
-            status,
-            tuple(self.results),
-            self.error,
-            tuple(self.notices),
-            tuple(self.notifications),
-            awaits_copy,
-            is_skipped,
-            is_lost,
-        )
-
-
 class ServerHalf:
     """Finds the ends of the server's replies to the requests that were released."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._backlog = Backlog()
-        self._expected: deque[tuple[Expectation, _OpenReply | None]] = deque()
+        self._expected: deque[tuple[Expectation, OpenReply | None]] = deque()
         self._chunk = b""
         self._begun = 0
         self._events: list[ServerEvent] = []
@@ -141,7 +80,7 @@ class ServerHalf:
         """
         self._events = []
         expectations = self._answered(request)
-        reply = _OpenReply(request.number, len(expectations))
+        reply = OpenReply(request.number, len(expectations))
         if not expectations:
             return [ReplyEnd(request.number, b"", reply.summary(is_skipped=True))]
         self._expected.extend((expectation, reply) for expectation in expectations)
@@ -175,7 +114,7 @@ class ServerHalf:
             self._expected.popleft()
             self._end_early(reply)
 
-    def _end_early(self, reply: _OpenReply | None) -> None:
+    def _end_early(self, reply: OpenReply | None) -> None:
         if reply:
             reply.left -= 1
             if not reply.left:
@@ -273,7 +212,7 @@ class ServerHalf:
             self._events.append(ReplyEnd(reply.number, self._cut(end), summary))
         self._settle_copy_end()
 
-    def _ignore_syncs(self, reply: _OpenReply | None) -> None:
+    def _ignore_syncs(self, reply: OpenReply | None) -> None:
         """Await no answer to what a server in copy mode ignores: the Sync behind an Execute."""
         while self._expected and self._expected[0][1] is reply:
             if self._expected[0][0].state is not _S.SYNC or reply is None:
@@ -285,7 +224,7 @@ class ServerHalf:
         """After an error the server reads on to the next Sync and answers nothing before it."""
         failed = self._expected[0][1]
         dropped: list[Expectation] = []
-        ended: list[_OpenReply] = []
+        ended: list[OpenReply] = []
         while self._expected and self._expected[0][0].state not in _AT_SYNC:
             expectation, reply = self._expected.popleft()
             dropped.append(expectation)
@@ -359,27 +298,27 @@ class ServerHalf:
             return read_notification(body, self._session.encoding)
         return read_fields(body, self._session.encoding)
 
-    def _note_error(self, expectation: Expectation, reply: _OpenReply, body: bytes) -> Expectation:
+    def _note_error(self, expectation: Expectation, reply: OpenReply, body: bytes) -> Expectation:
         reply.error = reply.error or read_fields(body, self._session.encoding)
         return expectation
 
-    def _note_tag(self, expectation: Expectation, reply: _OpenReply, body: bytes) -> Expectation:
+    def _note_tag(self, expectation: Expectation, reply: OpenReply, body: bytes) -> Expectation:
         tag = body[:-1].decode("ascii", "replace")
         if tag in _FORGETTING_TAGS:
             self._session.statements.clear()
         reply.result(tag, expectation, self._session.encoding)
         return expectation
 
-    def _note_pause(self, expectation: Expectation, reply: _OpenReply, _body: bytes) -> Expectation:
+    def _note_pause(self, expectation: Expectation, reply: OpenReply, _body: bytes) -> Expectation:
         reply.result("…", expectation, self._session.encoding)
         return expectation
 
-    def _note_empty(self, expectation: Expectation, reply: _OpenReply, _body: bytes) -> Expectation:
+    def _note_empty(self, expectation: Expectation, reply: OpenReply, _body: bytes) -> Expectation:
         reply.result("", expectation, self._session.encoding)
         return expectation
 
     def _note_parameters(
-        self, expectation: Expectation, _reply: _OpenReply, body: bytes
+        self, expectation: Expectation, _reply: OpenReply, body: bytes
     ) -> Expectation:
         statement = expectation.statement
         if statement is None:
@@ -388,9 +327,7 @@ class ServerHalf:
         self._session.describe(statement, described)
         return replace(expectation, statement=described)
 
-    def _note_columns(
-        self, expectation: Expectation, reply: _OpenReply, body: bytes
-    ) -> Expectation:
+    def _note_columns(self, expectation: Expectation, reply: OpenReply, body: bytes) -> Expectation:
         columns = read_row_description(body, self._session.encoding)
         statement = expectation.statement
         if statement is None:
@@ -400,7 +337,7 @@ class ServerHalf:
         return expectation
 
 
-_NOTES: dict[str, Callable[[ServerHalf, Expectation, _OpenReply, bytes], Expectation]] = {
+_NOTES: dict[str, Callable[[ServerHalf, Expectation, OpenReply, bytes], Expectation]] = {
     "E": ServerHalf._note_error,  # noqa: SLF001 - the class's own table
     "C": ServerHalf._note_tag,  # noqa: SLF001
     "s": ServerHalf._note_pause,  # noqa: SLF001

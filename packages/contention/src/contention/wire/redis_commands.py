@@ -73,8 +73,9 @@ _R, _W = _Range(_READ), _Range(_WRITE)
 _RANGES: dict[str, tuple[_Range, ...]] = {
     **dict.fromkeys(SINGLE_KEY_READS, (_R,)),
     **dict.fromkeys(SINGLE_KEY_WRITES, (_W,)),
-    **_named("MGET EXISTS TOUCH SINTER SUNION SDIFF PFCOUNT WATCH", _Range(_READ, 1, -1)),
-    **_named("DEL UNLINK", _Range(_WRITE, 1, -1)),
+    **_named("MGET EXISTS TOUCH SINTER SUNION SDIFF WATCH", _Range(_READ, 1, -1)),
+    # PFCOUNT keeps what it has counted in the key.
+    **_named("DEL UNLINK PFCOUNT", _Range(_WRITE, 1, -1)),
     **_named("MSET MSETNX", _Range(_WRITE, 1, -1, 2)),
     **_named("RENAME RENAMENX SMOVE LMOVE RPOPLPUSH BRPOPLPUSH BLMOVE", _Range(_WRITE, 1, 2)),
     **_named("SINTERSTORE SUNIONSTORE SDIFFSTORE PFMERGE", _W, _Range(_READ, 2, -1)),
