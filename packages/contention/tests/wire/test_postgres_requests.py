@@ -153,6 +153,11 @@ def test_names_lead_to_their_sql_and_values() -> None:
     assert request.verbs == (Verb.OTHER,)
 
 
+def test_values_that_cannot_be_read_are_left_out() -> None:
+    (request,) = requests_of(logged_in(), message("B", b"\0\0\0\1") + execute() + SYNC)
+    assert request.executions[0].parameters() == ()
+
+
 def test_types_that_only_the_server_knows_are_learned_from_its_description() -> None:
     framing = logged_in()
     released(framing, parse("SELECT $1", "s") + describe("S", "s") + FLUSH)

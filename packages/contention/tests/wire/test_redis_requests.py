@@ -90,6 +90,16 @@ def test_a_database_is_part_of_a_keys_name_once_it_is_certain() -> None:
     assert send(framing, "GET a")[0].footprint == reads("redis key a in database 3")
 
 
+@pytest.mark.parametrize(
+    "lines", [["MULTI", "SELECT 3", "EXEC"], ["CLIENT REPLY SKIP", "SELECT 3"]]
+)
+def test_a_database_that_was_chosen_without_a_reply_is_never_certain(lines: list[str]) -> None:
+    framing = RespFraming()
+    send(framing, *lines)
+    framing.receive_server(b"+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n" if "EXEC" in lines else b"")
+    assert send(framing, "GET a")[0].footprint == UNKNOWN
+
+
 def test_client_reply_off_and_skip_leave_commands_without_a_reply() -> None:
     framing = RespFraming()
     skip, skipped, answered = (ask(framing, x) for x in ("CLIENT REPLY SKIP", "SET a 1", "GET a"))

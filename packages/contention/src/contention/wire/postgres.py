@@ -7,16 +7,13 @@ ends in Sync or in Flush, a copy's data. Its reply has ended when the server wai
 after a Flush is told by no message of its own, but by the answers to each message of the run.
 """
 
-import struct
-
 from contention.wire.events import Failure, Malformed, Side, Stopped
 from contention.wire.postgres_client import ClientEvent, ClientHalf
 from contention.wire.postgres_lifecycle import ClientState
+from contention.wire.postgres_messages import BROKEN_BODY
 from contention.wire.postgres_requests import PostgresRequest
 from contention.wire.postgres_server import ServerEvent, ServerHalf
 from contention.wire.postgres_session import Session
-
-_BROKEN_BODY = (ValueError, IndexError, struct.error)
 
 
 class PostgresFraming:
@@ -70,7 +67,7 @@ class PostgresFraming:
         events: list[ClientEvent] = []
         try:
             self._client.receive(data, events)
-        except (Stopped, *_BROKEN_BODY) as error:
+        except (Stopped, *BROKEN_BODY) as error:
             self._failure = _failure(Side.CLIENT, error)
             events.append(self._failure)
         return events
@@ -100,7 +97,7 @@ class PostgresFraming:
         events: list[ServerEvent] = []
         try:
             self._server.receive(data, events)
-        except (Stopped, *_BROKEN_BODY) as error:
+        except (Stopped, *BROKEN_BODY) as error:
             self._failure = _failure(Side.SERVER, error)
             events.append(self._failure)
         return events

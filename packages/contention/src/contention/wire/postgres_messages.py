@@ -15,6 +15,9 @@ _INT16 = struct.Struct(">H")
 _INT32 = struct.Struct(">i")
 _COLUMN_TAIL = struct.Struct(">IhIhih")
 
+BROKEN_BODY = (ValueError, IndexError, struct.error)
+"""What the readers raise."""
+
 MAX_MESSAGE_BYTES = 2**30
 """No message of a server or client is larger (MaxAllocSize of PostgreSQL)."""
 MAX_STARTUP_BYTES = 10_000

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from contention.wire.postgres_lifecycle import CLIENT_MESSAGES, ReplyState
 from contention.wire.postgres_messages import (
+    BROKEN_BODY,
     Column,
     Notification,
     ParameterStatus,
@@ -87,7 +88,11 @@ class Portal:
         return self._values()[1]
 
     def _values(self) -> tuple[list[tuple[bytes | None, bool]], tuple[bool, ...]]:
-        return read_bind_values(self.bind, self.values_at) if self.bind else ([], ())
+        """What is bound; nothing for a Bind that cannot be read, which the server refuses."""
+        try:
+            return read_bind_values(self.bind, self.values_at) if self.bind else ([], ())
+        except BROKEN_BODY:
+            return [], ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +260,10 @@ def _row(
     body: bytes, columns: tuple[Column, ...], formats: tuple[bool, ...] | None, encoding: str
 ) -> tuple[str, ...]:
     known = dict(enumerate(columns))
+    try:
+        values = read_data_row(body)
+    except BROKEN_BODY:
+        values = []
     return tuple(
         readable(
             value,
@@ -266,7 +275,7 @@ def _row(
             ),
             encoding=encoding,
         )
-        for index, value in enumerate(read_data_row(body))
+        for index, value in enumerate(values)
     )
 
 

@@ -74,16 +74,15 @@ class RedisClientHalf:
         database = self._session.database
         footprint = self._footprint(name, arguments, before, is_queued=is_queued)
         self._number += 1
-        answer = _answer(name, symbol, before)
-        if name == "SELECT" and not is_queued:
-            self._select(arguments, answer)
+        if name == "SELECT":
+            self._select(arguments, is_queued=is_queued)
         return RedisRequest(
             self._number,
             command.data,
             name,
             arguments,
             RedisKind.TRANSACTION if is_queued else kind_of(name),
-            answer,
+            _answer(name, symbol, before),
             footprint,
             None if is_queued else block_seconds(name, arguments),
             is_queued,
@@ -124,10 +123,10 @@ class RedisClientHalf:
             self._session.database = 0
         return NOTHING.joined(everything) if name == "EXEC" else NOTHING
 
-    def _select(self, arguments: tuple[bytes, ...], answer: Answer) -> None:
-        if answer is not Answer.NONE:
-            self._session.unsettled_selects += 1
-        if len(arguments) > 1 and arguments[1].isdigit():
+    def _select(self, arguments: tuple[bytes, ...], *, is_queued: bool) -> None:
+        """Follow a change of database; without a reply of its own it stays uncertain for good."""
+        self._session.unsettled_selects += 1
+        if not is_queued and len(arguments) > 1 and arguments[1].isdigit():
             self._session.database = int(arguments[1])
 
 

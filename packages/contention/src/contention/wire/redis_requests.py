@@ -98,7 +98,8 @@ class RedisSession:
 
     Attributes:
         database: the one that commands run in.
-        unsettled_selects: SELECTs whose reply has not come; until then it may be another one.
+        unsettled_selects: SELECTs without a good reply so far, or that can never have one; as long
+            as there are any it may be another database.
         protocol: 2 or 3, as the last HELLO agreed.
     """
 
