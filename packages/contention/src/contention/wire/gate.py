@@ -95,6 +95,11 @@ class Lane:
         return f"{self.worker}/{self.number}"
 
     @property
+    def is_open(self) -> bool:
+        """Whether neither side has ended the connection."""
+        return self._is_open
+
+    @property
     def held(self) -> Request | None:
         """The request that waits to pass and has none before it; `None` without one."""
         head = self._outbound[0] if self._outbound else None

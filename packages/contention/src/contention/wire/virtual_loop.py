@@ -9,6 +9,7 @@ is ever made while a worker still has something to do.
 import asyncio
 import selectors
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from typing import Any, Final
 
 #: What an observer answers when it has made something ready and nobody should wait.
@@ -74,3 +75,18 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def move_to(self, at_seconds: float) -> None:
         """Move the clock forwards; timers that are due by then run next."""
         self._now_seconds = max(self._now_seconds, at_seconds)
+
+    def earliest_timer(self, belongs: Callable[[Context], bool]) -> asyncio.TimerHandle | None:
+        """The next timer among those whose context satisfies a condition."""
+        timers = [
+            handle
+            for handle in self._scheduled  # type: ignore[attr-defined]
+            if not handle.cancelled() and belongs(handle._context)  # noqa: SLF001 - no public name
+        ]
+        return min(timers, key=lambda handle: handle.when(), default=None)
+
+    def fire(self, handle: asyncio.TimerHandle) -> None:
+        """Run a timer's callback next, before it is due; the clock stays."""
+        callback, arguments, context = handle._callback, handle._args, handle._context  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
+        handle.cancel()
+        self.call_soon(callback, *arguments, context=context)

@@ -1,0 +1,110 @@
+"""The workers of a run, as the stage sees them, and what they ask in words."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+from contention.model.footprints import NOTHING, Footprint
+from contention.wire.gate import Lane, Reply, Request
+from contention.wire.postgres_requests import RequestKind, Result
+from contention.wire.postgres_sql import Verb
+from contention.wire.redis_commands import RedisKind
+from contention.wire.redis_requests import RedisReply, RedisRequest
+
+_PASSING_VERBS: Final = frozenset(
+    {Verb.BEGIN, Verb.SET, Verb.SAVEPOINT, Verb.RELEASE, Verb.INTROSPECTION}
+)
+_PASSING_KINDS: Final = frozenset(
+    {RequestKind.PREPARATION, RequestKind.INTROSPECTION, RequestKind.COPY_DATA}
+)
+
+
+@dataclass(slots=True)
+class Actor:
+    """One worker on the stage.
+
+    Attributes:
+        last_text: the last request that was answered, in words.
+        last_reply: its reply.
+        last_footprint: what it touched.
+        is_stale: whether the same request could get another answer by now.
+    """
+
+    name: str
+    task: asyncio.Task[object] | None = None
+    lanes: list[Lane] = field(default_factory=list)
+    last_text: str = ""
+    last_reply: object = None
+    last_footprint: Footprint = NOTHING
+    is_stale: bool = True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has returned, raised or been cancelled."""
+        return self.task is not None and self.task.done()
+
+    @property
+    def holding(self) -> Lane | None:
+        """The lane whose request can go on."""
+        return next((lane for lane in self.lanes if lane.held is not None), None)
+
+    @property
+    def waiting(self) -> list[Lane]:
+        """The lanes whose request has gone on and has no reply."""
+        return [lane for lane in self.lanes if lane.is_awaiting_reply]
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the held request would get the answer again that the same one just got."""
+        lane = self.holding
+        return (
+            lane is not None
+            and lane.held is not None
+            and not self.is_stale
+            and text_of(lane.held) == self.last_text
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request that was let pass, as it is reported."""
+
+    actor: str
+    text: str
+    result: str
+    is_blocked: bool = False
+
+
+def text_of(request: Request) -> str:
+    """The request in words: SQL with its values, or the command."""
+    if isinstance(request, RedisRequest):
+        return request.text
+    parts = []
+    for execution in request.executions:
+        values = execution.parameters()
+        parts.append((execution.sql or "…") + (f"  -- {', '.join(values)}" if values else ""))
+    return "; ".join(parts) or "; ".join(request.texts)
+
+
+def is_step(request: Request) -> bool:
+    """Whether a request is one of the scheduler's points; the others pass at once."""
+    if isinstance(request, RedisRequest):
+        return request.kind is RedisKind.DATA
+    if request.kind in _PASSING_KINDS:
+        return False
+    return any(verb not in _PASSING_VERBS for verb in request.verbs)
+
+
+def result_of(reply: Reply) -> str:
+    """A reply in a few words."""
+    if isinstance(reply, RedisReply):
+        return reply.text
+    if reply.error is not None:
+        return f"{reply.error.severity} {reply.error.sqlstate}: {reply.error.message}"
+    return "; ".join(map(_result, reply.results)) or "done"
+
+
+def _result(result: Result) -> str:
+    rows = ", ".join(f"({', '.join(row)})" for row in result.rows())
+    more = " …" if result.row_count > len(result.sample) else ""
+    return f"{rows}{more}" if rows else result.tag

@@ -1,0 +1,289 @@
+"""The stage: workers behind gates, moved one request at a time.
+
+Between two steps every worker has come to rest: it holds a request at its gate, waits for the
+server, or has ended. A worker that sleeps is woken at once, as its next request can be held for as
+long as one likes; but a poll that would get the same answer again is parked until somebody touches
+what it asks about.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context, ContextVar
+from pathlib import Path
+from typing import Final
+
+from contention.model.footprints import NOTHING, Footprint
+from contention.wire.actors import Actor, Step, is_step, result_of, text_of
+from contention.wire.events import Failure
+from contention.wire.footprint_reader import FootprintReader
+from contention.wire.gate import Address, Gate, Lane, Reply, Request
+from contention.wire.locks_seen import LockWatcher
+from contention.wire.postgres import PostgresFraming
+from contention.wire.redis import RespFraming
+from contention.wire.redis_scripts import Scripts
+from contention.wire.servers import Links, Servers
+from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
+
+WORKER: Final[ContextVar[str]] = ContextVar("contention_worker", default="")
+"""Whose timer it is: every worker runs in a context of its own."""
+
+Body = Callable[[Links], Awaitable[object]]
+
+_NAP_SECONDS: Final = 0.0005
+_ASK_AFTER_SECONDS: Final = 0.002
+_SILENCE_SECONDS: Final = 2.0
+_POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
+
+
+class StageError(Exception):
+    """A run that cannot be judged, with the reason: its verdict is UNKNOWN."""
+
+
+class Stage:
+    """Workers behind gates, and the kit's look into the servers; for one run.
+
+    Args:
+        loop: the loop in which everything runs.
+        servers: whose database and keys are those of this run.
+        watcher: looks into the run's database.
+        folder: for the gates' sockets; its path is short.
+    """
+
+    def __init__(
+        self, loop: VirtualClockLoop, servers: Servers, watcher: LockWatcher, folder: Path
+    ) -> None:
+        self._loop = loop
+        self._servers = servers
+        self._watcher = watcher
+        self._folder = folder
+        self._actors: dict[str, Actor] = {}
+        self._gates: list[Gate] = []
+        self._scripts = Scripts()
+        self._idle: asyncio.Future[None] | None = None
+        self._moved_at = time.monotonic()
+        self._answered: list[tuple[Lane, Request, Reply, Footprint | None]] = []
+        self._footprints = FootprintReader(watcher)
+        self._blocked: set[str] = set()
+        self._failures: list[Failure] = []
+        self.steps: list[Step] = []
+
+    # --- what the gates tell -------------------------------------------------------------------
+
+    def opened(self, lane: Lane) -> None:
+        """A worker opened a connection."""
+        self._actors[lane.worker].lanes.append(lane)
+        self._moved()
+
+    def arrived(self, lane: Lane, request: Request) -> bool:
+        """A request came; only steps are held."""
+        self._moved()
+        self._footprints.saw(lane, request)
+        return not is_step(request)
+
+    def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
+        """A reply has ended."""
+        self._moved()
+        self._blocked.discard(lane.name)
+        if is_step(request):
+            actor = self._actors[lane.worker]
+            actor.last_text, actor.is_stale = text_of(request), actor.last_reply != reply
+            actor.last_reply = reply
+            ended = self._footprints.ended(lane, request)
+            self._answered.append((lane, request, reply, ended))
+            self.steps.append(Step(lane.worker, text_of(request), result_of(reply)))
+
+    def failed(self, lane: Lane, failure: Failure) -> None:  # noqa: ARG002 - a keeper's signature
+        """A connection that cannot be understood: the run cannot be judged."""
+        self._moved()
+        self._failures.append(failure)
+
+    def closed(self, lane: Lane) -> None:
+        """A connection is gone."""
+        self._moved()
+        self._footprints.forget(lane)
+        self._blocked.discard(lane.name)
+
+    # --- what the explorer does ----------------------------------------------------------------
+
+    async def enter(self, bodies: Sequence[Body]) -> None:
+        """Bring each worker on, behind gates of its own, up to its first request."""
+        for number, body in enumerate(bodies, start=1):
+            name = f"w{number}"
+            links = await self._open_links(name)
+            self._actors[name] = Actor(name)
+            self._actors[name].task = self._begin(name, body, links)
+        await self._rest()
+
+    def options(self) -> list[str]:
+        """Who can go on; parked workers only when nobody else can."""
+        holding = [actor for actor in self._actors.values() if actor.holding]
+        free = [actor.name for actor in holding if not actor.is_parked]
+        return free or [actor.name for actor in holding]
+
+    async def step(self, name: str) -> Footprint:
+        """Let a worker's held request go on, and wait until everybody rests again."""
+        actor = self._actors[name]
+        lane = actor.holding
+        if lane is None or lane.held is None:
+            raise StageError(f"{name} has no request to let go on")
+        request = lane.held
+        if actor.is_parked:
+            # Only time can change its answer now: let it see that time passes.
+            due = self._loop.next_timer_at()
+            self._loop.move_to(due if due is not None else self._loop.time())
+        self._answered = []
+        self._moved()
+        lane.let_pass()
+        await self._rest()
+        footprint = NOTHING
+        for answering, asked, reply, ended in self._answered:
+            touched = ended or await self._footprints.of(answering, asked, reply)
+            self._actors[answering.worker].last_footprint = touched
+            footprint = footprint.joined([touched])
+        if lane.is_awaiting_reply:
+            self.steps.append(Step(name, text_of(request), "blocked", is_blocked=True))
+            footprint = footprint.joined([await self._footprints.so_far(lane)])
+        for other in self._actors.values():
+            if other.name != name and other.last_footprint.conflicts_with(footprint):
+                other.is_stale = True
+        return footprint
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every worker has ended."""
+        return all(actor.has_ended for actor in self._actors.values())
+
+    @property
+    def stuck(self) -> list[str]:
+        """Workers that wait for a server or for nothing anybody can give them."""
+        return [actor.name for actor in self._actors.values() if not actor.has_ended]
+
+    def results(self) -> dict[str, object]:
+        """What each worker returned, or the exception that ended it."""
+        outcomes: dict[str, object] = {}
+        for actor in self._actors.values():
+            if actor.task is None or not actor.task.done():
+                continue
+            error = None if actor.task.cancelled() else actor.task.exception()
+            outcomes[actor.name] = (
+                error
+                if error is not None
+                else (None if actor.task.cancelled() else actor.task.result())
+            )
+        return outcomes
+
+    async def leave(self) -> None:
+        """End what still runs, and close every gate."""
+        tasks = [actor.task for actor in self._actors.values() if actor.task is not None]
+        for gate in self._gates:
+            await gate.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- coming to rest ------------------------------------------------------------------------
+
+    async def _rest(self) -> None:
+        """Wait until every worker holds a request, is known to be blocked, or has ended."""
+        self._loop.observer = self._observe
+        while True:
+            self._idle = self._loop.create_future()
+            await self._idle
+            self._idle = None
+            if self._failures:
+                raise StageError(str(self._failures[0]))
+            waiting = [lane for actor in self._actors.values() for lane in actor.waiting]
+            if waiting:
+                if await self._all_blocked(waiting):
+                    return
+            elif not self._wake_a_sleeper() and (self._all_rest() or self._is_silent()):
+                return
+
+    def _observe(self) -> float:
+        if self._idle is None or self._idle.done():
+            return _NAP_SECONDS
+        actors = self._actors.values()
+        is_logging_in = any(
+            lane.process_id is None and isinstance(lane.framing, PostgresFraming)
+            for actor in actors
+            for lane in actor.lanes
+            if lane.is_open
+        )
+        if is_logging_in:
+            return _NAP_SECONDS
+        waits = any(actor.waiting for actor in actors) or not self._all_rest()
+        if waits and time.monotonic() - self._moved_at < _ASK_AFTER_SECONDS:
+            return _NAP_SECONDS
+        self._idle.set_result(None)
+        return GO_ON
+
+    def _all_rest(self) -> bool:
+        return all(actor.has_ended or actor.holding for actor in self._actors.values())
+
+    def _is_silent(self) -> bool:
+        """Whether nothing has moved for so long that whoever does not rest never will."""
+        return time.monotonic() - self._moved_at > _SILENCE_SECONDS
+
+    def _wake_a_sleeper(self) -> bool:
+        """Fire the earliest timer of a worker that has nothing else to wait for."""
+        for actor in self._actors.values():
+            if actor.has_ended or actor.holding or actor.waiting:
+                continue
+            handle = self._loop.earliest_timer(_timers_of(actor.name))
+            if handle is not None:
+                self._loop.fire(handle)
+                return True
+        return False
+
+    async def _all_blocked(self, waiting: Sequence[Lane]) -> bool:
+        """Whether the server says of every waiting request that one of us blocks it."""
+        of_postgres = {lane.process_id: lane for lane in waiting if lane.process_id is not None}
+        if len(of_postgres) < len(waiting):
+            return False
+        ours = {lane.process_id for actor in self._actors.values() for lane in actor.lanes}
+        blockers = await self._watcher.blockers(list(of_postgres))
+        for pid, lane in of_postgres.items():
+            found = blockers.get(pid, frozenset())
+            if not found:
+                return False
+            if strangers := found - ours:
+                raise StageError(
+                    f"{lane.name} waits for backend {min(strangers)}, nobody of the test"
+                )
+        self._blocked = {lane.name for lane in waiting}
+        return any(actor.holding for actor in self._actors.values()) or not self._is_cycle(blockers)
+
+    def _is_cycle(self, blockers: Mapping[int, frozenset[int]]) -> bool:
+        """Whether everybody waits for somebody who waits: the server will choose a victim."""
+        return all(found & set(blockers) for found in blockers.values())
+
+    def _moved(self) -> None:
+        self._moved_at = time.monotonic()
+
+    def _begin(self, name: str, body: Body, links: Links) -> asyncio.Task[object]:
+        async def play() -> object:
+            return await body(links)
+
+        token = WORKER.set(name)
+        try:
+            return self._loop.create_task(play(), name=name)
+        finally:
+            WORKER.reset(token)
+
+    async def _open_links(self, name: str) -> Links:
+        own = self._folder / name
+        own.mkdir()
+        postgres = Gate(name, self._servers.postgres.address, PostgresFraming, self)
+        await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
+        redis = Gate(name, self._servers.redis.address, lambda: RespFraming(self._scripts), self)
+        await redis.listen(Address(path=str(own / "redis.sock")))
+        self._gates += [postgres, redis]
+        return Links(
+            self._servers.postgres.behind(own, port=5432).url,
+            self._servers.redis.behind(own / "redis.sock").url,
+        )
+
+
+def _timers_of(name: str) -> Callable[[Context], bool]:
+    return lambda context: context.get(WORKER) == name
