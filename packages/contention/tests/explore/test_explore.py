@@ -4,7 +4,16 @@ import asyncio
 
 import asyncpg
 import pytest
-from programs import (
+
+from contention.explore import Exploration, PromiseBrokenError, explore
+from contention.model.verdicts import VerdictKind
+from contention.schedulers.bounded import BoundedScheduler
+from contention.schedulers.exhaustive import ExhaustiveScheduler
+from contention.schedulers.replay import ReplayScheduler
+from contention.schedulers.scheduler import Scheduler
+from contention.wire.servers import Links, Servers
+
+from .programs import (
     Program,
     accounts_hold,
     add_one,
@@ -17,14 +26,6 @@ from programs import (
     order_under_a_unique_key,
     two_accounts,
 )
-
-from contention.explore import Exploration, PromiseBrokenError, explore
-from contention.model.verdicts import VerdictKind
-from contention.schedulers.bounded import BoundedScheduler
-from contention.schedulers.exhaustive import ExhaustiveScheduler
-from contention.schedulers.replay import ReplayScheduler
-from contention.schedulers.scheduler import Scheduler
-from contention.wire.servers import Links, Servers
 
 
 async def verdict_of(

@@ -1,7 +1,6 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import Acquire, Load, Operation, Program, Release, Store, explore
 
 from contention.model.footprints import Footprint
 from contention.model.schedules import Choice, Schedule
@@ -10,6 +9,8 @@ from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.schedulers.pct import PctScheduler
 from contention.schedulers.replay import ReplayScheduler
 from contention.schedulers.scheduler import NotDeterministicError
+
+from .toy import Acquire, Load, Operation, Program, Release, Store, explore
 
 LOST_UPDATE: Program = [[Load("x"), Store("x")], [Load("x"), Store("x")]]
 GUARDED: Program = [
