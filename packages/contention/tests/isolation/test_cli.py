@@ -111,8 +111,28 @@ def test_a_server_that_is_not_there_has_its_own_exit_code() -> None:
         assert errors.startswith("cannot connect: ")
 
 
-def test_use_existing_needs_an_address() -> None:
-    assert invoke("run", SPEC, "--use-existing")[0] == 2
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--use-existing",),
+        ("--use-existing", "--url", "x", "--load-extension", "tcn"),
+        ("--setting", "a=b", "--url", "x"),
+        ("--setting", "a"),
+        ("--step-seconds", "0"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(options: tuple[str, ...]) -> None:
+    assert invoke("run", SPEC, *options)[0] == 2
+
+
+def test_what_the_server_lacks_is_said_beside_a_difference(database: str, tmp_path: Path) -> None:
+    spec = tmp_path / "module.spec"
+    spec.write_text("session s step load { LOAD 'no_such_module'; }")
+    (tmp_path / "module.out").write_text("never so\n")
+    common = ("--url", database, "--use-existing", "--expected", tmp_path)
+    assert "(the server lacks no_such_module)\n" in invoke("run", spec, *common)[1]
+    document = json.loads(invoke("run", spec, *common, "--json")[1])
+    assert document["specs"][0]["missing"] == "no_such_module"
 
 
 def test_the_time_limit_comes_from_the_variable_of_postgresqls_tester(

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from contention.isolation.comparison import compare
+import pytest
+
+from contention.isolation.comparison import compare, missing_part
 
 
 def test_any_variant_may_be_equal(tmp_path: Path) -> None:
@@ -30,3 +32,16 @@ def test_the_diff_is_taken_from_the_nearest_variant(tmp_path: Path) -> None:
     assert compare("spec", b"1\n2\n3\n4", tmp_path).diff == (
         "--- expected/spec_1.out\n+++ output\n@@ -1,4 +1,4 @@\n 1\n 2\n 3\n-x\n+4\n\\ no line end\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "part"),
+    [
+        (b'could not access file "my_module": No such file or directory', "my_module"),
+        (b'extension "my_extension" is not available', "my_extension"),
+        (b"prepared transactions are disabled", "prepared transactions"),
+        (b"division by zero", None),
+    ],
+)
+def test_what_the_server_lacks_is_read_from_its_errors(message: bytes, part: str | None) -> None:
+    assert missing_part(b"step x: LOAD;\nERROR:  " + message + b"\nstep y: ;\n") == part

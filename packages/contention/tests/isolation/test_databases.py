@@ -13,7 +13,7 @@ from contention.isolation.servers import temporary_server
 @pytest.fixture(scope="module")
 def empty_server() -> Iterator[str]:
     """Return a server on which nobody else runs specs."""
-    with temporary_server() as url:
+    with temporary_server({"max_prepared_transactions": "3", "work_mem": "77kB"}) as url:
         yield url
 
 
@@ -63,3 +63,29 @@ def test_a_role_that_may_not_make_it_is_told_what_else_to_do(empty_server: str) 
         own_database(url),
     ):
         pytest.fail("it was made")
+
+
+def test_a_server_has_the_kits_settings_and_the_given_ones_over_them(empty_server: str) -> None:
+    assert ask(empty_server, "SHOW work_mem") == "77kB"
+    assert ask(empty_server, "SHOW max_prepared_transactions") == "3"
+    assert ask(empty_server, "SHOW wal_level") == "logical"
+
+
+def test_a_setting_that_is_none_is_named() -> None:
+    with (
+        pytest.raises(ServerError, match="cannot have no_such = 1"),
+        temporary_server({"no_such": "1"}),
+    ):
+        pytest.fail("it started")
+
+
+def test_extensions_are_in_the_new_database_or_named_as_missing(empty_server: str) -> None:
+    with own_database(empty_server, ["pgrowlocks"]) as address:
+        found = ask(address, "SELECT extname FROM pg_extension WHERE extname = 'pgrowlocks'")
+        assert found == "pgrowlocks"
+    with (
+        pytest.raises(ServerError, match='"no such" is not available'),
+        own_database(empty_server, ["no such"]),
+    ):
+        pytest.fail("it was made")
+    assert count_databases(empty_server) == "0"

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from contention.isolation.comparison import Comparison, compare
+from contention.isolation.comparison import Comparison, compare, missing_part
 from contention.isolation.errors import (
     IsolationError,
     RunAborted,
@@ -93,16 +93,31 @@ def run(
             min=0.1,
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--setting", help="NAME=VALUE for the kit's own server; repeatable."),
+    ] = None,
+    extensions: Annotated[
+        list[str] | None,
+        typer.Option("--load-extension", help="An extension for the database; repeatable."),
+    ] = None,
 ) -> None:
     """Run isolation specs in PostgreSQL's format and print what its isolationtester prints."""
-    if use_existing and url is None:
-        raise typer.BadParameter("--use-existing needs --url")
+    if use_existing and (url is None or extensions):
+        raise typer.BadParameter("--use-existing needs --url and takes no --load-extension")
+    if settings and url is not None:
+        raise typer.BadParameter("--setting is for the kit's own server, without --url")
     with _facts_as_exits(), _terminated_as_exit():
         specs = read_specs(files)
         _forget_client_settings()
         is_quiet = as_json or expected is not None
         judged: list[Judged] = []
-        with database_for_run(url, use_existing=use_existing) as database:
+        with database_for_run(
+            url,
+            use_existing=use_existing,
+            settings=dict(map(_setting, settings or [])),
+            extensions=extensions or [],
+        ) as database:
             for spec in specs:
                 write = _ignore if is_quiet else _write
                 limit = _step_seconds(step_seconds)
@@ -161,6 +176,11 @@ class Judged:
             return "equal"
         return "different" if self.comparison.diff else "no file"
 
+    @property
+    def missing(self) -> str | None:
+        """What the server would need for an equal output, as far as its errors say so."""
+        return None if self.verdict == "equal" else missing_part(self.outcome.output)
+
 
 def _judge(outcome: Outcome, expected: Path | None) -> Judged:
     if expected is None:
@@ -194,6 +214,8 @@ def _print_comparison(judged: Judged) -> None:
         line += f"  (to {comparison.equal_to})"
     if outcome.problem is not None:
         line += f"  (ended early: {outcome.problem.splitlines()[0]})"
+    elif judged.missing is not None:
+        line += f"  (the server lacks {judged.missing})"
     diff = comparison.diff if comparison else ""
     _write(f"{line}\n{diff}".encode("utf-8", "backslashreplace"))
 
@@ -215,6 +237,7 @@ def _entry(judged: Judged) -> dict[str, Any]:
         "equal_to": comparison and comparison.equal_to,
         "diff": comparison and comparison.diff,
         "problem": outcome.problem,
+        "missing": judged.missing,
         "seconds": round(outcome.seconds, 3),
         "output": outcome.output.decode("utf-8", "backslashreplace"),
     }
@@ -223,6 +246,13 @@ def _entry(judged: Judged) -> dict[str, Any]:
 def _write(piece: bytes) -> None:
     sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
+
+
+def _setting(written: str) -> tuple[str, str]:
+    name, equals, value = written.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"--setting takes NAME=VALUE, not {written!r}")
+    return name, value
 
 
 def _ignore(_: bytes) -> None:

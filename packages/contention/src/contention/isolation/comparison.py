@@ -5,6 +5,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+_MISSING_PART = re.compile(
+    r'ERROR:  (?:could not access file "([^"]+)"'
+    r'|extension "([^"]+)" is not available'
+    r"|(prepared transactions) are disabled)"
+)
+"""How PostgreSQL says that a module is not installed or a feature is switched off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -31,6 +38,14 @@ def compare(name: str, output: bytes, folder: Path) -> Comparison:
             return Comparison(file_name, "")
     diffs = [_unified(file_name, content, output) for file_name, content in expected.items()]
     return Comparison(None, min(diffs, key=lambda diff: diff.count("\n"), default=""))
+
+
+def missing_part(output: bytes) -> str | None:
+    """Return the server part that an error in ``output`` says is not there, if one does."""
+    match = _MISSING_PART.search(output.decode("utf-8", "replace"))
+    if match is None:
+        return None
+    return next(part for part in match.groups() if part is not None)
 
 
 def _expected_files(name: str, folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """The database in which specs run, set up as PostgreSQL's own regression driver does."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -26,14 +26,18 @@ DATABASE_SETTINGS = {
 
 
 @contextlib.contextmanager
-def own_database(url: str) -> Iterator[str]:
+def own_database(url: str, extensions: Sequence[str] = ()) -> Iterator[str]:
     """Make the database of a run on the server at ``url``, yield its address, and remove it.
 
     The database has the C locale, so that the order of rows does not depend on the server's.
 
+    Args:
+        url: any database of the server.
+        extensions: what to create in the new database.
+
     Raises:
-        ServerError: the server cannot be reached, there is such a database, or the role may not
-            make one with these settings (that takes a superuser).
+        ServerError: the server cannot be reached or lacks an extension, there is such a database,
+            or the role may not make one with these settings (that takes a superuser).
     """
     with _administration(url) as connection:
         _checked(
@@ -44,8 +48,8 @@ def own_database(url: str) -> Iterator[str]:
         try:
             for name, value in DATABASE_SETTINGS.items():
                 _checked(connection, f"ALTER DATABASE {DATABASE} SET {name} TO '{value}'")
-            address = _address(url)
-            yield address
+            _create_extensions(_address(url), extensions)
+            yield _address(url)
         finally:
             _roll_back_prepared(connection, _address(url))
             _checked(connection, f"DROP DATABASE {DATABASE} WITH (FORCE)")
@@ -66,6 +70,16 @@ def _administration(url: str) -> Iterator[PGconn]:
     connection.notice_handler = None
     try:
         yield connection
+    finally:
+        connection.finish()
+
+
+def _create_extensions(address: str, names: Sequence[str]) -> None:
+    connection = open_connection(address)
+    try:
+        for name in names:
+            quoted = Escaping(connection).escape_identifier(name.encode()).decode()
+            _checked(connection, f"CREATE EXTENSION IF NOT EXISTS {quoted}")
     finally:
         connection.finish()
 

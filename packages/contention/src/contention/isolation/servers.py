@@ -6,33 +6,44 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
+
+from psycopg.pq import Escaping, ExecStatus
+from psycopg.pq.abc import PGconn
 
 from contention.isolation.errors import ServerError
 from contention.isolation.lanes import execute, open_connection
 
 SETTINGS: Mapping[str, str] = {
     "max_prepared_transactions": "10",
+    "wal_level": "logical",
+    "logical_decoding_work_mem": "64kB",
+    "autovacuum_naptime": "1d",
     "fsync": "off",
 }
-"""Specs that prepare transactions need some; nothing here has to survive a power cut."""
+"""Specs prepare transactions and decode logs, and an autovacuum now and then would disturb them;
+nothing here has to survive a power cut."""
 
 
 @contextlib.contextmanager
-def temporary_server() -> Iterator[str]:
+def temporary_server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
     """Start a server in a temporary folder, yield its address, and remove both.
 
     It listens on a unix socket only.
 
+    Args:
+        settings: of the server, beside `SETTINGS` or instead of them.
+
     Raises:
-        ServerError: the wheel is not installed, or its server does not start.
+        ServerError: the wheel is not installed, or its server does not start, with a setting of
+            yours perhaps.
     """
     package = _package()
     folder = Path(tempfile.mkdtemp(prefix="contention-"))
     try:
         data = folder / "postgres"
         with _started(package, data) as url:
-            _configure(url)
+            _configure(url, {**SETTINGS, **settings})
         with _started(package, data) as url:
             yield url
     finally:
@@ -64,11 +75,20 @@ def _started(package: ModuleType, data: Path) -> Iterator[str]:
         server.cleanup()
 
 
-def _configure(url: str) -> None:
+def _configure(url: str, settings: Mapping[str, str]) -> None:
     """Write settings that count from the next start."""
     connection = open_connection(url)
     try:
-        for name, value in SETTINGS.items():
-            execute(connection, f"ALTER SYSTEM SET {name} = '{value}'".encode())
+        for name, value in settings.items():
+            change = b"ALTER SYSTEM SET %b = %b" % _escaped(connection, name, value)
+            result = execute(connection, change)
+            if result.status != ExecStatus.COMMAND_OK:
+                reason = result.get_error_message().strip()
+                raise ServerError(f"the server cannot have {name} = {value}: {reason}")
     finally:
         connection.finish()
+
+
+def _escaped(connection: PGconn, name: str, value: str) -> tuple[bytes, bytes]:
+    escaping = Escaping(connection)
+    return escaping.escape_identifier(name.encode()), escaping.escape_literal(value.encode())

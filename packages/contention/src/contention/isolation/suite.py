@@ -2,9 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from contention.isolation.databases import own_database
 from contention.isolation.errors import RunAborted, SpecError, UnusableFile
@@ -72,19 +73,27 @@ def _read_spec(path: Path) -> SpecFile:
 
 
 @contextlib.contextmanager
-def database_for_run(url: str | None, *, use_existing: bool = False) -> Iterator[str]:
+def database_for_run(
+    url: str | None,
+    *,
+    use_existing: bool = False,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    extensions: Sequence[str] = (),
+) -> Iterator[str]:
     """Yield the address of the database to run in.
 
     Args:
         url: a server, or None for one of the kit's own.
         use_existing: run in the database that ``url`` names instead of making one.
+        settings: for the kit's own server.
+        extensions: for the database that is made.
 
     Raises:
         ServerError: there is no server, or no database can be made on it.
     """
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(temporary_server()) if url is None else url
-        yield server if use_existing else stack.enter_context(own_database(server))
+        server = stack.enter_context(temporary_server(settings)) if url is None else url
+        yield server if use_existing else stack.enter_context(own_database(server, extensions))
 
 
 def run_file(
