@@ -1,7 +1,8 @@
 """Conversations of real drivers with real servers, replayed without either.
 
-Each file holds what a proxy read from both sides, in order, and what was then understood of it;
-those lines were read by a person against the program that made the driver speak.
+Each file holds what a proxy read from both sides, in order, and what the framing understood of it
+when it was recorded. The lines keep that from changing unseen; that they are right is shown by the
+tests which speak both sides by hand and by those on live servers.
 """
 
 import base64
