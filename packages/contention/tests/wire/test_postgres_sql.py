@@ -68,6 +68,8 @@ def test_without_conforming_strings_a_backslash_quotes() -> None:
         ("DEALLOCATE ALL", Verb.SET),
         ("SHOW transaction isolation level", Verb.INTROSPECTION),
         ("select pg_catalog.version()", Verb.INTROSPECTION),
+        ("WITH RECURSIVE typeinfo_tree(\n    oid, ns", Verb.INTROSPECTION),
+        ("WITH RECURSIVE typeinfo_trees(x) AS (SELECT 1)", Verb.OTHER),
         ("SELECT 1", Verb.OTHER),
         ('"begin"', Verb.OTHER),
         ("'commit'", Verb.OTHER),

@@ -81,8 +81,9 @@ _LONGEST_QUESTION = 60
 _DRIVER_TYPE_QUERIES = (
     "WITH RECURSIVE typeinfo_tree( ",
     "SELECT typname AS name, oid, typarray AS array_oid, oid::regtype::text AS regtype, ",
+    "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE ",
 )
-"""Beginnings of the type queries of asyncpg and psycopg, which read catalogs alone."""
+"""Beginnings of the type queries of asyncpg, psycopg and psycopg2, which read catalogs alone."""
 _LONGEST_BEGINNING = 200
 
 
