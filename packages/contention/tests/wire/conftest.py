@@ -1,15 +1,12 @@
-"""Makes the helpers of this folder importable, and starts real servers for the tests that ask."""
+"""Real servers for the tests of this folder that ask for them."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from wire_servers import PostgresServer, ValkeyServer, postgres_server, valkey_server
+from .wire_servers import PostgresServer, ValkeyServer, postgres_server, valkey_server
 
 
 @pytest.fixture(scope="session")

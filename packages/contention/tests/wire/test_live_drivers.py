@@ -16,8 +16,12 @@ import redis.asyncio
 import valkey
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from strict_gate import StrictGate
-from wire_servers import (
+
+from contention.wire.postgres_requests import Cancel, PostgresReply, RequestKind
+from contention.wire.redis_requests import RedisRequest
+
+from .strict_gate import StrictGate
+from .wire_servers import (
     SCRAM_PASSWORD,
     SCRAM_ROLE,
     PostgresServer,
@@ -25,9 +29,6 @@ from wire_servers import (
     ValkeyServer,
     pumping,
 )
-
-from contention.wire.postgres_requests import Cancel, PostgresReply, RequestKind
-from contention.wire.redis_requests import RedisRequest
 
 
 @pytest.fixture

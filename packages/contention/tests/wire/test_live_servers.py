@@ -5,8 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis
-from strict_gate import StrictGate, described_reply
-from wire_bytes import (
+
+from contention.wire.redis import RespFraming
+from contention.wire.redis_commands import command_name, footprint_of
+from contention.wire.redis_requests import RedisRequest
+from contention.wire.redis_scripts import Scripts
+
+from .strict_gate import StrictGate, described_reply
+from .wire_bytes import (
     COPY_DONE,
     FLUSH,
     START_UP,
@@ -18,12 +24,7 @@ from wire_bytes import (
     parse,
     query,
 )
-from wire_servers import PostgresServer, Pump, ValkeyServer, pumping
-
-from contention.wire.redis import RespFraming
-from contention.wire.redis_commands import command_name, footprint_of
-from contention.wire.redis_requests import RedisRequest
-from contention.wire.redis_scripts import Scripts
+from .wire_servers import PostgresServer, Pump, ValkeyServer, pumping
 
 PATIENCE_SECONDS = 20
 POSTGRES_START_UP = START_UP.replace(b"\x00\x00\x00\x11", b"\x00\x00\x00\x17").replace(

@@ -1,7 +1,13 @@
 from typing import Any
 
 import pytest
-from wire_bytes import (
+
+from contention.wire.events import ReplyEnd, ReplyPart, Side, UnknownMessage
+from contention.wire.postgres import PostgresFraming
+from contention.wire.postgres_messages import Notification, ParameterStatus
+from contention.wire.postgres_requests import LogInPart, PostgresReply, SessionReady, Unprompted
+
+from .wire_bytes import (
     BOUND,
     CLOSED,
     COPY_DONE,
@@ -30,11 +36,6 @@ from wire_bytes import (
     row,
     status,
 )
-
-from contention.wire.events import ReplyEnd, ReplyPart, Side, UnknownMessage
-from contention.wire.postgres import PostgresFraming
-from contention.wire.postgres_messages import Notification, ParameterStatus
-from contention.wire.postgres_requests import LogInPart, PostgresReply, SessionReady, Unprompted
 
 INT4 = 23
 COPY_IN, COPY_OUT, COPY_BOTH = (message(letter, b"\0\0\0") for letter in "GHW")

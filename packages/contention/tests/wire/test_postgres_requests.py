@@ -1,7 +1,23 @@
 import struct
 
 import pytest
-from wire_bytes import (
+
+from contention.wire.events import (
+    Answer,
+    Forward,
+    Goodbye,
+    Malformed,
+    Refused,
+    Side,
+    TlsDemanded,
+    UnknownMessage,
+)
+from contention.wire.postgres import PostgresFraming
+from contention.wire.postgres_client import HELD_COPY_BYTES
+from contention.wire.postgres_requests import Cancel, PostgresRequest, RequestKind, StartUp
+from contention.wire.postgres_sql import Verb
+
+from .wire_bytes import (
     COPY_DONE,
     FLUSH,
     GSS_REQUEST,
@@ -24,21 +40,6 @@ from wire_bytes import (
     row,
     status,
 )
-
-from contention.wire.events import (
-    Answer,
-    Forward,
-    Goodbye,
-    Malformed,
-    Refused,
-    Side,
-    TlsDemanded,
-    UnknownMessage,
-)
-from contention.wire.postgres import PostgresFraming
-from contention.wire.postgres_client import HELD_COPY_BYTES
-from contention.wire.postgres_requests import Cancel, PostgresRequest, RequestKind, StartUp
-from contention.wire.postgres_sql import Verb
 
 INT4, TEXT = 23, 25
 

@@ -3,10 +3,11 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from wire_servers import PostgresServer, Pump, pumping
 
 from contention.wire.postgres_requests import PostgresReply, PostgresRequest
 from contention.wire.postgres_values import SHOWN_CHARACTERS, readable
+
+from .wire_servers import PostgresServer, Pump, pumping
 
 
 @pytest.fixture(scope="module")

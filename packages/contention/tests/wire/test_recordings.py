@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strict_gate import StrictGate, described
 
 from contention.wire.events import Answer
 from contention.wire.postgres import PostgresFraming
 from contention.wire.redis import RespFraming
+
+from .strict_gate import StrictGate, described
 
 RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.json"))
 LARGEST_TOTAL_BYTES = 200_000

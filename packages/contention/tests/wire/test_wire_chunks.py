@@ -4,8 +4,12 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from strict_gate import Reply, Request, StrictGate
-from wire_bytes import (
+
+from contention.wire.postgres import PostgresFraming
+from contention.wire.redis import RespFraming
+
+from .strict_gate import Reply, Request, StrictGate
+from .wire_bytes import (
     BOUND,
     CLOSED,
     FLUSH,
@@ -25,9 +29,6 @@ from wire_bytes import (
     ready,
     row,
 )
-
-from contention.wire.postgres import PostgresFraming
-from contention.wire.redis import RespFraming
 
 NOTICE = fields("N", S="NOTICE", M="look")
 EXCHANGES: list[tuple[bytes, bytes]] = [

