@@ -207,9 +207,29 @@ def test_an_interrupted_run_leaves_nothing_on_a_given_server(
     assert (stopped.returncode, left) == (code, b"0"), stopped.stderr
 
 
+def what_is_left(folder: Path) -> tuple[list[Path], bool]:
+    """Return the kit's folders in ``folder``, and whether a server still runs in one."""
+    processes = subprocess.check_output(["ps", "-eo", "args"], text=True)  # noqa: S607 - from PATH
+    return list(folder.glob("contention-*")), f"-D {folder}" in processes
+
+
 def test_an_interrupted_run_leaves_no_server_of_its_own(folder: Path) -> None:
     stopped = start_and_interrupt(folder, signal.SIGINT)
-    processes = subprocess.check_output(["ps", "-eo", "args"], text=True)  # noqa: S607 - from PATH
     assert stopped.returncode == 130, stopped.stderr
-    assert list(folder.glob("contention-*")) == []
-    assert f"-D {folder}" not in processes
+    assert what_is_left(folder) == ([], False)
+
+
+@pytest.mark.parametrize("sign", ["PG_VERSION", "postmaster.pid"])
+def test_an_interruption_while_the_server_starts_leaves_none(folder: Path, sign: str) -> None:
+    """The file named appears while the cluster is made, or as soon as its server runs."""
+    command = [sys.executable, "-m", "contention.isolation", "matrix"]
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        while process.poll() is None and not list(folder.glob(f"contention-*/postgres/{sign}")):
+            os.sched_yield()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert what_is_left(folder) == ([], False)

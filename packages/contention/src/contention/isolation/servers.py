@@ -2,11 +2,13 @@
 
 import contextlib
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 from psycopg.pq import Escaping, ExecStatus
 from psycopg.pq.abc import PGconn
@@ -65,14 +67,32 @@ def _package() -> ModuleType:
 
 @contextlib.contextmanager
 def _started(package: ModuleType, data: Path) -> Iterator[str]:
+    server = None
     try:
-        server = package.get_server(data, cleanup_mode="stop")
-    except Exception as error:
-        raise ServerError(f"the embedded server does not start: {error}") from error
-    try:
+        with _signals_held():
+            server = _start(package, data)
         yield str(server.get_uri())
     finally:
-        server.cleanup()
+        if server is not None:
+            with _signals_held():
+                server.cleanup()
+
+
+def _start(package: ModuleType, data: Path) -> Any:  # noqa: ANN401 - the wheel has no types
+    try:
+        return package.get_server(data, cleanup_mode="stop")
+    except Exception as error:
+        raise ServerError(f"the embedded server does not start: {error}") from error
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Deliver Ctrl-C and SIGTERM afterwards: a half started server would outlive its run."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _configure(url: str, settings: Mapping[str, str]) -> None:
