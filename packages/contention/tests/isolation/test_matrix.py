@@ -1,9 +1,11 @@
 """The matrix of a real PostgreSQL is what its manual says, and checks tell anomalies apart."""
 
 import csv
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from contention.isolation.anomalies import ANOMALIES, Anomaly, Seen
 from contention.isolation.lanes import execute, open_connection
@@ -152,3 +154,11 @@ def test_markdown_and_the_terminal_have_a_row_for_each_anomaly(matrix: Matrix) -
     )
     assert len(markdown.splitlines()) == len(ANOMALIES) + 2
     assert matrix_as_table(matrix).row_count == len(ANOMALIES)
+
+
+def test_the_table_breaks_only_between_words_on_80_columns(matrix: Matrix) -> None:
+    screen = io.StringIO()
+    Console(file=screen, width=80, color_system=None).print(matrix_as_table(matrix))
+    shown = set(screen.getvalue().replace("─", " ").split())
+    wanted = {word for anomaly in ANOMALIES for word in anomaly.name.split()}
+    assert wanted | {"SERIALIZABLE", "UNCOMMITTED", "40001", "prevented"} <= shown

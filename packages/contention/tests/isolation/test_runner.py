@@ -96,22 +96,41 @@ def test_copy_in_a_setup_ends_the_run_too(database: str) -> None:
     assert isinstance(error, RunAborted)
 
 
-def test_an_interrupted_run_leaves_no_session_no_lock_and_no_role(
-    database: str, ask: Callable[[str], str]
-) -> None:
-    class InterruptedTranscript(Transcript):
-        def waiting(self, step: Step) -> None:
-            super().waiting(step)
-            raise KeyboardInterrupt
+class InterruptedTranscript(Transcript):
+    """Ends the run by Ctrl-C as soon as a step waits."""
 
+    def waiting(self, step: Step) -> None:
+        super().waiting(step)
+        raise KeyboardInterrupt
+
+
+def run_until_interrupted(source: bytes, database: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_spec(
-            parse_spec(WAITS_FOR_EVER),
+            parse_spec(source),
             conninfo=conninfo_for(database, test_name="interrupted"),
             reporter=InterruptedTranscript(len),
         )
+
+
+def test_an_interrupted_run_leaves_no_lock_and_no_role(
+    database: str, ask: Callable[[str], str]
+) -> None:
+    run_until_interrupted(WAITS_FOR_EVER, database)
     assert ask("SELECT count(*) FROM pg_roles WHERE rolname = 'contention_guest'") == "0"
     assert ask("SELECT pg_try_advisory_lock(7200)") == "t"
+
+
+def test_an_interrupted_run_leaves_no_session_waiting_for_somebody_else(
+    database: str, ask: Callable[[str], str]
+) -> None:
+    somebody = open_connection(database)
+    execute(somebody, b"SELECT pg_advisory_lock(7201)")
+    source = b"session s step wait { SELECT pg_advisory_lock(7201); } permutation wait(*)"
+    run_until_interrupted(source, database)
+    waiting = ask("SELECT count(*) FROM pg_locks WHERE objid = 7201 AND NOT granted")
+    somebody.finish()
+    assert waiting == "0"
 
 
 def test_a_failed_setup_is_undone_by_the_teardown(database: str, ask: Callable[[str], str]) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -22,12 +23,17 @@ _NAME_WIDTH = max(len(word) for anomaly in ANOMALIES for word in anomaly.name.sp
 
 
 def matrix_as_table(matrix: Matrix) -> Table:
-    """Return the table for a terminal."""
-    table = Table(title=f"What PostgreSQL {matrix.server_version} allows")
+    """Return the table for a terminal; 80 columns are enough for it."""
+    table = Table(
+        title=f"What PostgreSQL {matrix.server_version} allows",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+    )
     table.add_column("", no_wrap=True)
     table.add_column("anomaly", min_width=_NAME_WIDTH)
     for level in Level:
-        table.add_column(level.value.upper())
+        table.add_column(level.value.upper().replace(" ", "\n"))
     for anomaly, cells in matrix.rows():
         table.add_row(Text(anomaly.code), Text(anomaly.name), *map(_styled, cells))
     return table
