@@ -50,6 +50,42 @@ NEXT_READING = "(SELECT max(id) + 1 FROM readings)"
 LIMIT_OF_TERMS = Line("open_policy_accounts", "IF FOUND", "IF false")
 
 INPUTS = [
+    *(
+        Refusal(
+            f"a reading of {instant}",
+            reading(instant, "NULL"),
+            "23514 readings_instant_known",
+            [Constraint("readings", "readings_instant_known")],
+        )
+        for instant in ("infinity", "-infinity", "0044-03-15T12:00Z BC", "9999-12-31T12:00Z")
+    ),
+    *(
+        Refusal(
+            f"an event of {instant}",
+            event().replace("2025-01-16T12:00Z", instant),
+            "23514 risk_events_instant_known",
+            [Constraint("risk_events", "risk_events_instant_known")],
+        )
+        for instant in ("infinity", "1492-10-12T12:00Z")
+    ),
+    Refusal(
+        "an event of a day without end",
+        event(zone="'UTC'", day="'infinity'"),
+        "23514 risk_events_day_known",
+        [Constraint("risk_events", "risk_events_day_known")],
+    ),
+    Refusal(
+        "a policy without end",
+        policy().replace("2025-12-31", "infinity"),
+        "23514 policies_days_known",
+        [Constraint("policies", "policies_days_known")],
+    ),
+    Refusal(
+        "a policy extended without end",
+        "UPDATE policies SET last_day = '2200-01-01' WHERE id = 1",
+        "23514 policies_days_known",
+        [Constraint("policies", "policies_days_known")],
+    ),
     Refusal(
         "a limit that is not that of the terms",
         policy(limit_minor=300_001),

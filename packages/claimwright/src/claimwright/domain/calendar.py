@@ -88,8 +88,7 @@ def local_day_segments(
     Raises:
         InvalidInputError: a date outside 1800 to 2200.
     """
-    if not _FIRST_DAY <= day <= _LAST_DAY:
-        raise InvalidInputError(f"{day} is outside {_FIRST_DAY} to {_LAST_DAY}")
+    require_known_day(day)
     shift = _SMALLEST if boundary is DayBoundary.MIDNIGHT_CLOSES_DAY else timedelta()
     midnight = datetime.combine(day, time(), UTC)
     segments: list[Segment] = []
@@ -100,6 +99,16 @@ def local_day_segments(
         if starts_at < ends_at:
             _append(segments, Segment(starts_at, ends_at))
     return tuple(Segment(start + shift, end + shift) for start, end in segments)
+
+
+def require_known_day(day: date) -> None:
+    """See that the bounds of a date can be known in every zone.
+
+    Raises:
+        InvalidInputError: a date outside 1800 to 2200.
+    """
+    if not _FIRST_DAY <= day <= _LAST_DAY:
+        raise InvalidInputError(f"{day} is outside {_FIRST_DAY} to {_LAST_DAY}")
 
 
 def local_day_span(

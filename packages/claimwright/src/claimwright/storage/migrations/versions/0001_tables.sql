@@ -40,6 +40,9 @@ CREATE TABLE policies (
     cancelled_on date,
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT policies_days CHECK (first_day <= last_day),
+    -- A day that no calendar knows would stop every calculation, and no row is ever removed.
+    CONSTRAINT policies_days_known
+        CHECK (first_day >= DATE '1801-01-01' AND last_day <= DATE '2199-12-31'),
     CONSTRAINT policies_cancelled_within CHECK (cancelled_on BETWEEN first_day AND last_day)
 );
 CREATE INDEX policies_by_group ON policies (product_version_id, coverage_region, zone, id);
@@ -54,7 +57,10 @@ CREATE TABLE readings (
     restates_id bigint REFERENCES readings,
     source text NOT NULL DEFAULT '',
     ingested_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT readings_value_bounded CHECK (abs(value) < 1e12 AND scale(value) <= 20)
+    CONSTRAINT readings_value_bounded CHECK (abs(value) < 1e12 AND scale(value) <= 20),
+    CONSTRAINT readings_instant_known CHECK (
+        observed_at >= TIMESTAMPTZ '1800-12-31 00:00Z'
+        AND observed_at < TIMESTAMPTZ '2200-01-02 00:00Z')
 );
 CREATE UNIQUE INDEX readings_first_known ON readings (region, variable, observed_at)
     WHERE restates_id IS NULL;
@@ -82,7 +88,12 @@ CREATE TABLE risk_events (
     reading_ids bigint[] NOT NULL DEFAULT '{}',
     note text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT risk_events_origin CHECK ((zone IS NULL) = (local_date IS NULL))
+    CONSTRAINT risk_events_origin CHECK ((zone IS NULL) = (local_date IS NULL)),
+    CONSTRAINT risk_events_instant_known CHECK (
+        triggered_at >= TIMESTAMPTZ '1800-12-31 00:00Z'
+        AND triggered_at < TIMESTAMPTZ '2200-01-02 00:00Z'),
+    CONSTRAINT risk_events_day_known
+        CHECK (local_date BETWEEN DATE '1800-12-30' AND DATE '2200-01-02')
 );
 CREATE UNIQUE INDEX risk_events_once_a_day
     ON risk_events (product_version_id, region, zone, local_date, tier_level)
