@@ -19,6 +19,11 @@ MICRO = -6
 LARGEST_COVER_MINOR = 10**16
 ZONES = ("UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "America/St_Johns")
 
+#: Names as terms may have them: what can be printed, and spaces inside.
+words = st.text(
+    st.characters(exclude_categories=["C", "Z"], include_characters=" "), min_size=1, max_size=200
+).filter(lambda text: text == text.strip())
+
 covers_minor = st.one_of(
     st.integers(1, 12), st.integers(1, 10**9), st.integers(1, LARGEST_COVER_MINOR)
 )

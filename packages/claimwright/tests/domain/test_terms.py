@@ -18,7 +18,7 @@ from claimwright.domain.terms import ProductTerms
 from claimwright.domain.terms_text import terms_from_mapping, terms_from_toml
 
 from .builders import RAIN_INDEX, index_of, terms_of
-from .strategies import limit_percents, schedules
+from .strategies import limit_percents, schedules, words
 
 RAIN_TOML = """
 [product]
@@ -149,13 +149,17 @@ WRONG_LINES = [
     ),
     ("payout_percent = 20 ", "payout_percent = 0 ", r"payout.tiers\[0\].payout_percent: 0 is not"),
     ('level = "tier2"', 'level = "tier1"', "payout.tiers: each tier is named once"),
-    ('level = "tier2"', 'level = " tier2"', r"payout.tiers\[1\].level: a tier has a name"),
+    ('level = "tier2"', 'level = " tier2"', r"payout.tiers\[1\].level: .* has spaces around it"),
+    ('level = "tier2"', 'level = "t\\u0000"', r"payout.tiers\[1\].level: .* cannot be printed"),
+    ('level = "tier2"', f'level = "{"t" * 201}"', r"payout.tiers\[1\].level: has at most 200"),
     (
         ", payout_percent = 50",
         ", payout_percent = 50, payout = 1",
         r"payout.tiers\[1\].payout: is not a key",
     ),
     ("[payout]", "[payout", "terms: is not TOML"),
+    ("[payout]", f"deep = {'[' * 100_000}", "terms: is not TOML"),
+    ("threshold = 2.00", f"threshold = {'9' * 5_000}", "terms: is not TOML: Exceeds the limit"),
 ]
 
 
@@ -304,9 +308,9 @@ def any_terms(draw: st.DrawFn) -> ProductTerms:
     ordered = sorted(steps, reverse=comparison is Comparison.AT_MOST)
     return ProductTerms(
         code=draw(st.from_regex(r"[a-z0-9]{1,9}(-[a-z0-9]{1,9}){0,3}", fullmatch=True)),
-        peril=draw(st.text(min_size=1).filter(str.strip)),
+        peril=draw(words),
         index=IndexDefinition(
-            variable=draw(st.text(min_size=1).filter(str.strip)),
+            variable=draw(words),
             unit="mm",
             kind=kind,
             plausible_minimum=Decimal(draw(st.integers(-100, 0))),

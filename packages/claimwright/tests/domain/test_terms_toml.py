@@ -13,9 +13,8 @@ from claimwright.domain.terms import ProductTerms
 from claimwright.domain.terms_text import terms_from_toml
 from claimwright.domain.terms_toml import terms_to_toml
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1).filter(
-    lambda text: bool(text.strip())
-)
+from .strategies import words
+
 NUMBERS = st.decimals(min_value=-(10**11), max_value=10**11, places=6)
 
 
@@ -23,15 +22,15 @@ NUMBERS = st.decimals(min_value=-(10**11), max_value=10**11, places=6)
 def any_terms(draw: st.DrawFn) -> ProductTerms:
     kind = draw(st.sampled_from(IndexKind))
     minimum, maximum = sorted(draw(st.sets(NUMBERS, min_size=2, max_size=2)))
-    levels = draw(st.lists(WORDS.map(str.strip), min_size=1, max_size=4, unique=True))
+    levels = draw(st.lists(words, min_size=1, max_size=4, unique=True))
     thresholds = draw(st.sets(NUMBERS, min_size=len(levels), max_size=len(levels)))
     comparison = draw(st.sampled_from(Comparison))
     return ProductTerms(
         code="some-terms",
-        peril=draw(WORDS),
+        peril=draw(words),
         index=IndexDefinition(
-            variable=draw(WORDS),
-            unit=draw(WORDS),
+            variable=draw(words),
+            unit=draw(words),
             kind=kind,
             plausible_minimum=minimum,
             plausible_maximum=maximum,

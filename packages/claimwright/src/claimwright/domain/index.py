@@ -13,6 +13,7 @@ from decimal import Context, Decimal, Inexact
 from enum import StrEnum
 
 from claimwright.domain.errors import InvalidTermsError
+from claimwright.domain.names import terms_name
 from claimwright.domain.numbers import terms_number
 
 # Sums are exact or an error: 60 digits hold any sum of the readings that are stored.
@@ -83,8 +84,7 @@ class IndexDefinition:
 
     def __post_init__(self) -> None:
         for key in ("variable", "unit"):
-            if not getattr(self, key).strip():
-                raise InvalidTermsError(f"index.{key}", "may not be empty")
+            terms_name(f"index.{key}", getattr(self, key))
         if not 1 <= self.cadence_minutes <= _MINUTES_OF_DAY:
             raise InvalidTermsError("index.cadence_minutes", "is 1 to 1440 minutes")
         self._check_window()

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from claimwright.domain.errors import InvalidTermsError
 from claimwright.domain.money import share_half_up
+from claimwright.domain.names import terms_name
 from claimwright.domain.numbers import terms_number
 
 #: The schedule used where nothing else is said: cumulative payout in per cent of the cover.
@@ -86,8 +87,7 @@ class PayoutSchedule:
 
 def _check_tier(tier: Tier, position: int, floor: Decimal) -> None:
     key = f"payout.tiers[{position}]"
-    if not tier.level or tier.level != tier.level.strip():
-        raise InvalidTermsError(f"{key}.level", "a tier has a name without surrounding spaces")
+    terms_name(f"{key}.level", tier.level)
     if tier.rank != position + 1:
         raise InvalidTermsError(f"{key}.rank", f"ranks count from 1, so {position + 1} is due")
     terms_number(f"{key}.payout_percent", tier.payout_percent)

@@ -13,10 +13,12 @@ from claimwright.domain.calendar import DayBoundary
 from claimwright.domain.errors import InvalidTermsError
 from claimwright.domain.index import Comparison, IndexDefinition
 from claimwright.domain.money import plain, share_half_up
+from claimwright.domain.names import terms_name
 from claimwright.domain.numbers import terms_number
 from claimwright.domain.periods import PayoutFrequency
 from claimwright.domain.schedule import PayoutSchedule
 
+_LONGEST_PERIL = 1_000
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # Of the largest cover, this still fits PostgreSQL's bigint.
 _LARGEST_LIMIT_PERCENT = 50_000
@@ -45,10 +47,9 @@ class ProductTerms:
     day_boundary: DayBoundary = DayBoundary.MIDNIGHT_OPENS_DAY
 
     def __post_init__(self) -> None:
-        if not _CODE.fullmatch(self.code):
+        if not _CODE.fullmatch(terms_name("product.code", self.code)):
             raise InvalidTermsError("product.code", f"{self.code!r} is not lower-case-words")
-        if not self.peril.strip():
-            raise InvalidTermsError("product.peril", "may not be empty")
+        terms_name("product.peril", self.peril, most_characters=_LONGEST_PERIL)
         self._check_thresholds()
         key, limit = "payout.aggregate_limit_percent", self.aggregate_limit_percent
         if not 0 < terms_number(key, limit) <= _LARGEST_LIMIT_PERCENT:

@@ -85,7 +85,7 @@ def terms_from_toml(text: str) -> ProductTerms:
     """
     try:
         values = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # an endless number, endless brackets
         raise InvalidTermsError("terms", f"is not TOML: {error}") from None
     return terms_from_mapping(values)
 

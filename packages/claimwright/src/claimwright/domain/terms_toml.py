@@ -34,5 +34,5 @@ def _lines(path: str, table: Mapping[str, object]) -> Iterator[str]:
 def _text(key: str, value: str | int) -> str:
     if isinstance(value, int) or key in _NUMBERS:
         return str(value)
-    # A TOML basic string has JSON's escapes, and one more character that it does not allow.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    # A TOML basic string has JSON's escapes.
+    return json.dumps(value, ensure_ascii=False)

@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from claimwright.domain.errors import InvalidInputError
+from claimwright.domain.names import MOST_NAME_CHARACTERS
 from claimwright.files.conversions import Conversion
 from claimwright.files.instants import InstantRule
 from claimwright.files.numbers import number_of_cell, storable
 from claimwright.files.rows import Cell, Dialect, positions_of
 
-MOST_NAME_CHARACTERS: Final = 200
 MOST_VARIABLES: Final = 100
 
 

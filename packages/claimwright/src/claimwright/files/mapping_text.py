@@ -35,7 +35,7 @@ def mapping_from_toml(text: str) -> ReadingsMapping:
     """
     try:
         values = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # an endless number, endless brackets
         raise InvalidInputError(f"the mapping is not TOML: {error}") from None
     root = _Keys(values, "")
     file = root.keys("file", {})
