@@ -8,6 +8,7 @@ from threading import Thread
 
 import pytest
 
+from claimwright.domain.errors import NotFoundError
 from claimwright.domain.index import Comparison, IndexKind
 from claimwright.domain.oracle import DifferenceKind
 from claimwright.operations.verify import Verdict, Verification, verify
@@ -257,7 +258,8 @@ async def test_a_product_or_region_is_verified_alone(world: World, superuser: Co
     await superuser.execute(f"UPDATE policy_accounts SET paid_minor = 1 WHERE {OF_P1}")
     assert (await verify(world.runtime, region="LGA")).verdict is Verdict.CLEAN
     assert (await verify(world.runtime, region="JFK")).verdict is Verdict.DIFFERENT
-    assert (await verify(world.runtime, product_code="another")).policies == 0
+    with pytest.raises(NotFoundError, match="there is no product another"):
+        await verify(world.runtime, product_code="another")
     product = await verify(world.runtime, product_code="claimwright-testing")
     assert product.policies == 3
 

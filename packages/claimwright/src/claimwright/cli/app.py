@@ -1,6 +1,7 @@
 """The command `claimwright`: its parts, and what happens to their errors."""
 
 import sys
+import traceback
 
 import typer
 from rich.markup import escape
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done, 1 differences, 2 invalid input, 3 not found, 4 server unavailable, "
-    "5 unfinished, 6 work pending, 7 rows refused, 130 interrupted.",
+    "5 unfinished, 6 work pending, 7 rows refused, 70 a defect, 130 interrupted.",
 )
 app.command("init")(init.init)
 app.add_typer(products.app)
@@ -46,12 +47,20 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; every expected error becomes one sentence and its exit code."""
+    """Run the command line; every expected error becomes one sentence and its exit code.
+
+    Any other error has a code of its own: Python's 1 would read as a difference of `verify`.
+    """
     try:
         app(standalone_mode=True)
     except ClaimwrightError as error:
         messages.print(f"[bold red]Error:[/bold red] {escape(str(error))}", soft_wrap=True)
         sys.exit(exit_of(error))
-    except (KeyboardInterrupt, typer.Abort):
-        messages.print("Interrupted; nothing is half done, run it again to go on.")
-        sys.exit(Exit.INTERRUPTED)
+    except SystemExit as end:
+        # Typer turns Ctrl-C into this code, and says nothing.
+        if end.code == Exit.INTERRUPTED:
+            messages.print("Interrupted; nothing is half done, run it again to go on.")
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, its traceback is shown and its code is ours
+        traceback.print_exc()
+        sys.exit(Exit.DEFECT)

@@ -50,7 +50,8 @@ def calculate(
     """Evaluate readings and calculate the claims of local days, both ends included.
 
     It may run as often and as many times at once as you like: each claim is paid once. Exits
-    with 5 when a calculation failed or another worker kept its lease; run it again.
+    with 5 when a calculation failed or another worker kept its lease; run it again. Exits with 3
+    when there is no such product or region.
     """
 
     async def operation(runtime: Runtime) -> RunReport | None:

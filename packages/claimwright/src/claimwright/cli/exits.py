@@ -24,6 +24,8 @@ class Exit(IntEnum):
     """`verify` found nothing wrong, but requested work is still pending."""
     PARTLY_REFUSED = 7
     """An import stored every good row and wrote the others to a quarantine file."""
+    DEFECT = 70
+    """An error that nobody expected; its traceback says where. Please report it."""
     INTERRUPTED = 130
     """Ctrl-C."""
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -44,8 +44,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     table = Table(title=title, title_justify="left", header_style="bold")
     materialised = [list(row) for row in rows]
     for position, column in enumerate(columns):
-        numeric = any(isinstance(row[position], int | Decimal) for row in materialised)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        cells = [row[position] for row in materialised]
+        numeric = any(isinstance(cell, int | Decimal) for cell in cells)
+        # A number or date that is broken in two is misread; text beside it gives way.
+        whole = numeric or any(isinstance(cell, date) for cell in cells)
+        justify: JustifyMethod = "right" if numeric else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=whole)
     for row in materialised:
         # As text: what stands in a cell came from outside and is no markup.
         table.add_row(*(Text("" if value is None else str(value)) for value in row))

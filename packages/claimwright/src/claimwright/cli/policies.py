@@ -109,8 +109,9 @@ def list_(
                 policy.currency,
                 policy.zone,
                 policy.first_day,
-                f"{policy.last_day}"
-                + (f", cancelled on {policy.cancelled_on}" if policy.cancelled_on else ""),
+                f"{policy.last_day}, cancelled on {policy.cancelled_on}"
+                if policy.cancelled_on
+                else policy.last_day,
             )
             for policy in page.items
         ),

@@ -38,7 +38,9 @@ app = typer.Typer(
 Region = Annotated[str | None, typer.Option(help="One region's readings.")]
 Variable = Annotated[str | None, typer.Option(help="One variable's readings.")]
 Zone = Annotated[str, typer.Option(help="The zone of the days and of the printed times.")]
-After = Annotated[int | None, typer.Option(min=0, help="Begin after the reading of this id.")]
+After = Annotated[
+    int | None, typer.Option(min=0, max=2**63 - 1, help="Begin after the reading of this id.")
+]
 
 
 @app.command("import")

@@ -8,11 +8,11 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from claimwright.cli.output import messages
-from claimwright.domain.errors import DatabaseUnavailableError
+from claimwright.domain.errors import DatabaseUnavailableError, InvalidInputError
 from claimwright.runtime import Addresses, Runtime, open_runtime, reach_servers
 from claimwright.settings import Settings, load_settings
 from claimwright.storage.schema import current_revision, newest_revision
-from claimwright.storage.transients import sqlstate_of
+from claimwright.storage.transients import is_unfit_value, sqlstate_of
 
 Outcome = TypeVar("Outcome")
 
@@ -41,6 +41,10 @@ async def _run(
             return await operation(runtime)
         except (DBAPIError, OSError) as error:
             state = sqlstate_of(error)
+            if is_unfit_value(error):
+                raise InvalidInputError(
+                    f"PostgreSQL cannot hold a value that was given: {_first_line(error)}"
+                ) from error
             if state is None or not state.startswith(("08", "28", "3D", "57P", "53")):
                 raise
             raise DatabaseUnavailableError(

@@ -30,8 +30,9 @@ def verify_command(
     """Recompute what is due from the readings and compare it with every claim.
 
     Reads one unchanging view of the database, and changes nothing. Exits with 0 when every
-    claim is right, with 1 on any difference, and with 6 when requested work is pending and
-    nothing else is wrong than what that work would still pay.
+    claim is right, with 1 on any difference, with 3 when there is no such product or region, and
+    with 6 when requested work is pending and nothing else is wrong than what that work would
+    still pay.
     """
 
     async def operation(runtime: Runtime) -> Verification:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from claimwright.domain.calendar import days_between, local_date
+from claimwright.domain.calendar import days_between, local_date, require_known_day
 from claimwright.domain.errors import ClaimwrightError, InvalidInputError, LockNotAcquiredError
 from claimwright.domain.facts import covers
 from claimwright.locks import LeaseOptions
@@ -29,6 +29,7 @@ from claimwright.storage.groups import (
     groups_of_policies,
     known_instants,
     made_event_dates,
+    require_known,
 )
 from claimwright.storage.requests import (
     PendingRequest,
@@ -59,6 +60,8 @@ class Scope:
     region: str | None = None
 
     def __post_init__(self) -> None:
+        for day in (self.first, self.last):
+            require_known_day(day)
         if self.first > self.last:
             raise InvalidInputError(f"the first day {self.first} lies after the last {self.last}")
 
@@ -112,8 +115,13 @@ Notify = Callable[[str, int, int], None]
 async def whole_scope(
     runtime: Runtime, *, product_code: str | None = None, region: str | None = None
 ) -> Scope | None:
-    """The scope of everything that is known; `None` when there is nothing yet."""
+    """The scope of everything that is known; `None` when there is nothing yet.
+
+    Raises:
+        NotFoundError: the product or the region does not exist.
+    """
     async with transaction(runtime) as connection:
+        await require_known(connection, product_code=product_code, region=region)
         known = await known_instants(connection)
     if known is None:
         return None
@@ -141,6 +149,9 @@ async def calculate_days(
         workers: how many calculations are under way at once.
         notify: told of progress.
         calculation: the parts of a calculation; by default all of them.
+
+    Raises:
+        NotFoundError: the product or the region in scope does not exist.
     """
     run = _Run(runtime, scope, workers, notify, calculation or PolicyCalculation())
     return await run.complete()
@@ -178,6 +189,7 @@ class _Run:
             utc_days = (scope.first - _ONE_DAY - _LONGEST_WINDOW, scope.last + _ONE_DAY)
             evaluations = await pending_requests(connection, RequestKind.EVALUATE, days=utc_days)
             terms = await pending_requests(connection, RequestKind.POLICY)
+            await require_known(connection, product_code=scope.product_code, region=scope.region)
             everywhere = await groups_of_policies(connection)
             groups = await groups_of_policies(
                 connection, product_code=scope.product_code, region=scope.region

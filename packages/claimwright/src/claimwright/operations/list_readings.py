@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from claimwright.domain.calendar import local_day_span
+from claimwright.domain.calendar import local_day_span, zone_named
 from claimwright.domain.errors import InvalidInputError
 from claimwright.operations.transactions import transaction
 from claimwright.runtime import Runtime
@@ -72,6 +72,7 @@ def readings_filter(
         InvalidInputError: no such zone, a day that does not exist in it, or the first day lies
             after the last.
     """
+    zone_named(zone)
     if first_day and last_day and first_day > last_day:
         raise InvalidInputError(f"the first day {first_day} lies after the last {last_day}")
     spans = [local_day_span(day, zone) if day else None for day in (first_day, last_day)]

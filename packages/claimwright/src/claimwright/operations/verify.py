@@ -29,6 +29,7 @@ from claimwright.storage.groups import (
     Group,
     groups_of_policies,
     policies_of_group,
+    require_known,
     term_of_group,
 )
 from claimwright.storage.policies import PolicyRow
@@ -131,12 +132,16 @@ async def verify(
         most_findings: how many differences are named; all of them are counted.
         policies_at_once: how many policies a page has.
         notify: told of progress.
+
+    Raises:
+        NotFoundError: the product or the region does not exist.
     """
     async with (
         runtime.sessions() as session,
         snapshot(session, statement_minutes=_STATEMENT_MINUTES) as connection,
     ):
         snapshot_at = (await connection.execute(text("SELECT now()"))).scalar_one()
+        await require_known(connection, product_code=product_code, region=region)
         pending = await pending_work(connection, product_code=product_code, region=region)
         groups = await groups_of_policies(connection, product_code=product_code, region=region)
         tally = _Tally(most_findings)

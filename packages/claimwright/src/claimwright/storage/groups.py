@@ -7,12 +7,20 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from claimwright.domain.errors import NotFoundError
 from claimwright.domain.terms import ProductTerms
 from claimwright.storage.policies import Policy, PolicyRow
 from claimwright.storage.products import ProductVersion, read_terms
 from claimwright.storage.risk_events import IndexGroup, RiskEvent
 
 _PAGE = 5_000
+_KNOWN = text(
+    """
+    SELECT EXISTS (SELECT FROM product_versions WHERE code = :code) AS product,
+           EXISTS (SELECT FROM policies WHERE coverage_region = :region)
+           OR EXISTS (SELECT FROM readings WHERE region = :region) AS region
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,23 @@ async def groups_of_policies(
         )
         for row in rows
     ]
+
+
+async def require_known(
+    connection: AsyncConnection, *, product_code: str | None = None, region: str | None = None
+) -> None:
+    """See that a product and a region that were named exist: a misspelt name checks nothing.
+
+    A region exists where a policy is held or a reading was taken.
+
+    Raises:
+        NotFoundError: one of them does not.
+    """
+    known = (await connection.execute(_KNOWN, {"code": product_code, "region": region})).one()
+    if product_code is not None and not known.product:
+        raise NotFoundError("product", product_code)
+    if region is not None and not known.region:
+        raise NotFoundError("region", region)
 
 
 async def coverages_of_group(

@@ -31,6 +31,17 @@ def sqlstate_of(error: BaseException) -> str | None:
     return "08001" if isinstance(error, OSError) else None
 
 
+def is_unfit_value(error: BaseException) -> bool:
+    """Whether a value that was sent is none of its type, such as text with a NUL.
+
+    The driver finds some of them itself, as a ValueError, and the server the others.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    found_by_driver = isinstance(getattr(error.orig, "__cause__", None), ValueError)
+    return found_by_driver or (sqlstate_of(error) or "").startswith("22")
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether doing the transaction again can help."""
     return sqlstate_of(error) in TRANSIENT_SQLSTATES
