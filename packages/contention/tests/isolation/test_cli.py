@@ -135,6 +135,16 @@ def test_what_the_server_lacks_is_said_beside_a_difference(database: str, tmp_pa
     assert document["specs"][0]["missing"] == "no_such_module"
 
 
+def test_client_settings_of_the_environment_do_not_show(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGTZ": "UTC", "PGDATESTYLE": "ISO", "PGCLIENTENCODING": "LATIN1"}.items():
+        monkeypatch.setenv(name, value)
+    spec = FOLDER / "specs/surroundings.spec"
+    common = ("--url", database, "--use-existing", "--expected", FOLDER / "expected")
+    assert invoke("run", spec, *common)[0] == 0
+
+
 def test_the_time_limit_comes_from_the_variable_of_postgresqls_tester(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,9 +91,18 @@ def test_copy_from_the_client_ends_the_run(database: str) -> None:
     )
 
 
-def test_copy_in_a_setup_ends_the_run_too(database: str) -> None:
-    _, error = run(b"setup { COPY (SELECT 1) TO STDOUT; } session s step c { }", database)
+def test_copy_in_a_setup_ends_the_run_too_and_is_undone(
+    database: str, ask: Callable[[str], str]
+) -> None:
+    source = b"""
+    setup { CREATE ROLE contention_guest; }
+    setup { COPY (SELECT 1) TO STDOUT; }
+    teardown { DROP ROLE contention_guest; }
+    session s step c { }
+    """
+    _, error = run(source, database)
     assert isinstance(error, RunAborted)
+    assert ask("SELECT count(*) FROM pg_roles WHERE rolname = 'contention_guest'") == "0"
 
 
 class InterruptedTranscript(Transcript):

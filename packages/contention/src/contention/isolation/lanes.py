@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from psycopg import OperationalError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from contention.isolation.errors import ServerError
@@ -190,7 +190,7 @@ def close_lanes(lanes: Iterable[Lane]) -> None:
     A cancel is needed: a server process that waits for a lock does not see that its client left.
     """
     for lane in lanes:
-        if lane.running is not None and lane.connection.status == ConnStatus.OK:
+        if lane.connection.transaction_status == TransactionStatus.ACTIVE:
             with contextlib.suppress(OperationalError):
                 cancel(lane.connection)
                 _drain(lane.connection)

