@@ -13,7 +13,14 @@ from support.commands import Commands
 from support.databases import plain_connections
 from support.ordering import wait_until_blocked_by
 
-PROGRAM = "from claimwright.cli.app import main; main()"
+# Whoever runs the tests in the background may have taught their children to ignore Ctrl-C.
+PROGRAM = """
+import signal
+from claimwright.cli.app import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 
 
 @pytest.mark.usefixtures("command")
