@@ -38,6 +38,22 @@ async def test_ctrl_c_says_that_nothing_is_half_done(fresh_database: ServerAddre
     assert b"Traceback" not in messages
 
 
+@pytest.mark.usefixtures("command")
+async def test_a_lock_that_does_not_come_in_time_is_unfinished_work(
+    fresh_database: ServerAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAIMWRIGHT_LOCK_TIMEOUT_MS", "20")
+    async with plain_connections(fresh_database) as connections:
+        owner = await connections.owner()
+        await owner.execute("BEGIN; LOCK TABLE policies")
+        arguments = [sys.executable, "-c", PROGRAM, "policies", "list"]
+        program = await asyncio.create_subprocess_exec(*arguments, stderr=subprocess.PIPE)
+        _, messages = await program.communicate()
+    assert program.returncode == 5
+    assert b"PostgreSQL gave up waiting (55P03" in messages
+    assert b"Traceback" not in messages
+
+
 def test_a_defect_is_not_taken_for_a_difference(
     command: Commands, fresh_database: ServerAddresses
 ) -> None:

@@ -8,11 +8,16 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from claimwright.cli.output import messages
-from claimwright.domain.errors import DatabaseUnavailableError, InvalidInputError
+from claimwright.domain.errors import (
+    CalculationError,
+    ClaimwrightError,
+    DatabaseUnavailableError,
+    InvalidInputError,
+)
 from claimwright.runtime import Addresses, Runtime, open_runtime, reach_servers
 from claimwright.settings import Settings, load_settings
 from claimwright.storage.schema import current_revision, newest_revision
-from claimwright.storage.transients import is_unfit_value, sqlstate_of
+from claimwright.storage.transients import is_transient, is_unfit_value, sqlstate_of
 
 Outcome = TypeVar("Outcome")
 
@@ -22,7 +27,8 @@ def run(operation: Callable[[Runtime], Awaitable[Outcome]]) -> Outcome:
 
     Raises:
         ClaimwrightError: whatever the operation raises; servers that cannot be reached, or whose
-            schema is of another version, are a `DatabaseUnavailableError`.
+            schema is of another version, are a `DatabaseUnavailableError`, and locks that did
+            not come in time a `CalculationError`.
     """
     settings = load_settings()
     with ExitStack() as stack:
@@ -40,16 +46,29 @@ async def _run(
             await require_schema(runtime)
             return await operation(runtime)
         except (DBAPIError, OSError) as error:
-            state = sqlstate_of(error)
-            if is_unfit_value(error):
-                raise InvalidInputError(
-                    f"PostgreSQL cannot hold a value that was given: {_first_line(error)}"
-                ) from error
-            if state is None or not state.startswith(("08", "28", "3D", "57P", "53")):
+            told = _in_our_words(error)
+            if told is None:
                 raise
-            raise DatabaseUnavailableError(
-                f"PostgreSQL cannot be used ({state}: {_first_line(error)})"
-            ) from error
+            raise told from error
+
+
+def _in_our_words(error: DBAPIError | OSError) -> ClaimwrightError | None:
+    """What an error of the database is to whoever runs a command; `None` for a defect of ours."""
+    if is_unfit_value(error):
+        return InvalidInputError(
+            f"PostgreSQL cannot hold a value that was given: {_first_line(error)}"
+        )
+    state = sqlstate_of(error)
+    if state is not None and state.startswith(("08", "28", "3D", "57P", "53")):
+        return DatabaseUnavailableError(
+            f"PostgreSQL cannot be used ({state}: {_first_line(error)})"
+        )
+    if is_transient(error):
+        return CalculationError(
+            f"PostgreSQL gave up waiting ({state}: {_first_line(error)}); "
+            "nothing is half done, run it again"
+        )
+    return None
 
 
 async def require_schema(runtime: Runtime) -> None:

@@ -18,8 +18,8 @@ from claimwright.domain.errors import ClaimwrightError, InvalidInputError, LockN
 from claimwright.domain.facts import covers
 from claimwright.locks import LeaseOptions
 from claimwright.operations.calculate import PolicyCalculation
-from claimwright.operations.evaluate import days_touched, evaluate_days
-from claimwright.operations.transactions import transaction
+from claimwright.operations.evaluate import Evaluated, days_touched, evaluate_days, stretches
+from claimwright.operations.transactions import retried, transaction
 from claimwright.runtime import Runtime
 from claimwright.storage.groups import (
     Coverage,
@@ -204,8 +204,11 @@ class _Run:
         if not self._report.failures:
             finished += [request for request in calculations if self._concerns(request, groups)]
             finished += [request for request in terms if request.policy_id in plan.whole_terms]
-        async with transaction(self._runtime) as connection:
-            self._report.requests_finished = await finish_requests(connection, finished)
+
+        async def finish(connection: AsyncConnection) -> int:
+            return await finish_requests(connection, finished)
+
+        self._report.requests_finished = await retried(self._runtime, finish)
         return self._report
 
     async def _evaluate(
@@ -230,10 +233,10 @@ class _Run:
                     days |= touched
                 else:
                     open_requests.add(request.id)
-            async with transaction(self._runtime) as connection:
-                evaluated = await evaluate_days(connection, group, days)
-            self._report.days_evaluated += evaluated.days
-            self._report.days_incomplete += evaluated.incomplete
+            for stretch in stretches(days):
+                evaluated = await self._evaluate_stretch(group, stretch)
+                self._report.days_evaluated += evaluated.days
+                self._report.days_incomplete += evaluated.incomplete
         self._notify("Evaluating readings", len(groups), len(groups))
         in_scope = {group.key for group in groups}
         for group in everywhere:
@@ -244,6 +247,14 @@ class _Run:
             for request in requests
             if request.id not in open_requests and self._scope.region in (None, request.region)
         ]
+
+    async def _evaluate_stretch(self, group: Group, stretch: Sequence[date]) -> Evaluated:
+        """In a transaction of its own, again where another run's events were in the way."""
+
+        async def work(connection: AsyncConnection) -> Evaluated:
+            return await evaluate_days(connection, group, stretch)
+
+        return await retried(self._runtime, work)
 
     async def _plan(self, connection: AsyncConnection, groups: Sequence[Group]) -> _Plan:
         days = (self._scope.first, self._scope.last)

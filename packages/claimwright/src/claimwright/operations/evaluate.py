@@ -31,28 +31,30 @@ class Evaluated:
 
 
 async def evaluate_days(
-    connection: AsyncConnection, group: Group, days: Iterable[date]
+    connection: AsyncConnection, group: Group, days: Sequence[date]
 ) -> Evaluated:
-    """Evaluate local days of a group from the readings known now, and store their events.
+    """Evaluate a stretch of local days of a group from the readings known now; store their events.
 
     The caller's transaction is READ COMMITTED and commits. Evaluating a day again adds only
     events of tiers it has none of.
+
+    Args:
+        connection: the caller's transaction.
+        group: whose index it is.
+        days: consecutive dates in rising order, as `stretches` gives them.
     """
-    count = incomplete = 0
-    for stretch in _stretches(sorted(set(days))):
-        evaluations = await read_evaluations(connection, group, stretch)
-        triggers = [(found.day, trigger) for found in evaluations for trigger in found.triggers]
-        await insert_made_events(connection, group.key, triggers)
-        implausible = {reading.id for found in evaluations for reading, _ in found.implausible}
-        if implausible:
-            await quarantine(
-                connection,
-                product_version_id=group.key.product_version_id,
-                reading_ids=sorted(implausible),
-            )
-        count += len(evaluations)
-        incomplete += sum(bool(e.settles_at_close and e.missing_slots) for e in evaluations)
-    return Evaluated(count, incomplete)
+    evaluations = await read_evaluations(connection, group, days)
+    triggers = [(found.day, trigger) for found in evaluations for trigger in found.triggers]
+    await insert_made_events(connection, group.key, triggers)
+    implausible = {reading.id for found in evaluations for reading, _ in found.implausible}
+    if implausible:
+        await quarantine(
+            connection,
+            product_version_id=group.key.product_version_id,
+            reading_ids=sorted(implausible),
+        )
+    incomplete = sum(bool(e.settles_at_close and e.missing_slots) for e in evaluations)
+    return Evaluated(len(evaluations), incomplete)
 
 
 async def read_evaluations(
@@ -88,9 +90,14 @@ def days_touched(group: Group, utc_day: date) -> tuple[date, date]:
     return first, local_date(midnight + _ONE_DAY + group.terms.index.window, zone, boundary)
 
 
-def _stretches(days: Sequence[date]) -> Iterable[list[date]]:
-    """Consecutive dates together, at most so many at once."""
-    for _, run in groupby(enumerate(days), key=lambda item: item[1].toordinal() - item[0]):
+def stretches(days: Iterable[date]) -> Iterable[list[date]]:
+    """Consecutive dates together, at most so many at once: what one transaction evaluates.
+
+    Whoever evaluates the same days at the same time waits for the first of its events until that
+    transaction ends, so that it has to be short.
+    """
+    ordered = sorted(set(days))
+    for _, run in groupby(enumerate(ordered), key=lambda item: item[1].toordinal() - item[0]):
         stretch = [day for _, day in run]
         for start in range(0, len(stretch), _DAYS_AT_ONCE):
             yield stretch[start : start + _DAYS_AT_ONCE]
