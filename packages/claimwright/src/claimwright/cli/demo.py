@@ -7,14 +7,21 @@ from typing import Annotated
 import typer
 
 from claimwright.cli.exits import Exit
-from claimwright.cli.output import AsJson, messages, print_json, print_table, progress, results
+from claimwright.cli.output import (
+    AsJson,
+    Formatted,
+    messages,
+    print_json,
+    print_table,
+    progress,
+    results,
+)
 from claimwright.demo.facts import DemoFacts, Step
 from claimwright.demo.run import FEWEST_POLICIES, MOST_POLICIES, DemoOptions, run_demo
 from claimwright.domain.money import format_money, from_minor, plain
 from claimwright.operations.calculate_days import WORKERS
 
 _PROBLEMS_SHOWN = 10
-_AMOUNT_WIDTH = 14
 
 
 def demo(
@@ -101,11 +108,11 @@ def _print_tiers(facts: DemoFacts) -> None:
             [
                 (
                     tier.region,
-                    f"{tier.tier}: {plain(tier.payout_percent)} %",
+                    f"{tier.tier} {plain(tier.payout_percent)} %",
                     f"{tier.threshold:.2f} {tier.unit}",
                     tier.events,
                     tier.claims,
-                    f"{from_minor(tier.paid_minor, facts.currency):>{_AMOUNT_WIDTH},f}",
+                    Formatted(f"{from_minor(tier.paid_minor, facts.currency):,f}"),
                     tier.duplicates,
                 )
                 for tier in tiers

@@ -39,13 +39,19 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, default=_plain_value, indent=2, ensure_ascii=False))
 
 
+class Formatted(str):
+    """A number in words for people, as in ``1,234.50``: it stands to the right, unbroken."""
+
+    __slots__ = ()
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under their columns; numbers stand to the right."""
     table = Table(title=title, title_justify="left", header_style="bold")
     materialised = [list(row) for row in rows]
     for position, column in enumerate(columns):
         cells = [row[position] for row in materialised]
-        numeric = any(isinstance(cell, int | Decimal) for cell in cells)
+        numeric = any(isinstance(cell, int | Decimal | Formatted) for cell in cells)
         # A number or date that is broken in two is misread; text beside it gives way.
         whole = numeric or any(isinstance(cell, date) for cell in cells)
         justify: JustifyMethod = "right" if numeric else "left"
