@@ -9,8 +9,9 @@ from rich.table import Table
 
 from claimwright.cli.exits import Exit
 from claimwright.cli.output import AsJson, print_json, results
+from claimwright.cli.running import reach_and_tell
 from claimwright.operations.doctor import Diagnosis, Health, examine
-from claimwright.runtime import Addresses, open_runtime, reach_servers
+from claimwright.runtime import Addresses, open_runtime
 from claimwright.settings import Settings, load_settings
 
 _STYLE = {Health.OK: "green", Health.WARN: "yellow", Health.FAIL: "bold red"}
@@ -23,7 +24,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     with ExitStack() as stack:
-        addresses = reach_servers(settings, stack)
+        addresses = reach_and_tell(settings, stack)
         diagnosis = asyncio.run(_examine(settings, addresses))
     if as_json:
         print_json({"healthy": diagnosis.healthy, "checks": diagnosis.checks})

@@ -4,8 +4,8 @@ import asyncio
 from contextlib import ExitStack
 
 from claimwright.cli.output import AsJson, print_json, results
+from claimwright.cli.running import reach_and_tell
 from claimwright.domain.errors import DatabaseUnavailableError
-from claimwright.runtime import reach_servers
 from claimwright.settings import load_settings
 from claimwright.storage.schema import newest_revision, upgrade
 
@@ -18,7 +18,7 @@ def init(*, as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     with ExitStack() as stack:
-        addresses = reach_servers(settings, stack)
+        addresses = reach_and_tell(settings, stack)
         try:
             asyncio.run(upgrade(addresses.owner_database_url))
         except OSError as error:
@@ -27,5 +27,4 @@ def init(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"revision": newest_revision(), "folder": str(folder) if folder else None})
         return
-    where = f"; data in {folder}" if folder else ""
-    results.print(f"The schema is at revision {newest_revision()}{where}.")
+    results.print(f"The schema is at revision {newest_revision()}.")

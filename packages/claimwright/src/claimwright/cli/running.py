@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import TypeVar
 
+from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
 from claimwright.cli.output import messages
@@ -32,10 +33,17 @@ def run(operation: Callable[[Runtime], Awaitable[Outcome]]) -> Outcome:
     """
     settings = load_settings()
     with ExitStack() as stack:
-        addresses = reach_servers(settings, stack)
-        if addresses.folder is not None:
-            messages.print(f"[dim]Embedded servers; data in {addresses.folder}[/dim]")
+        addresses = reach_and_tell(settings, stack)
         return asyncio.run(_run(operation, settings, addresses))
+
+
+def reach_and_tell(settings: Settings, stack: ExitStack) -> Addresses:
+    """The addresses that settings name; on embedded servers, where their data is kept is said."""
+    addresses = reach_servers(settings, stack)
+    if addresses.folder is not None:
+        folder = escape(str(addresses.folder))
+        messages.print(f"[dim]Embedded servers; data in {folder}[/dim]", soft_wrap=True)
+    return addresses
 
 
 async def _run(
