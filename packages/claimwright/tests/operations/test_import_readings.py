@@ -31,6 +31,7 @@ from claimwright.operations.transactions import transaction
 from claimwright.runtime import Runtime
 from claimwright.storage.listed_readings import ReadingsFilter
 from support.databases import Connections, environment_of
+from support.ordering import wait_until_blocked_by
 
 MAPPING_TEXT = """
 [region]
@@ -312,6 +313,45 @@ async def test_a_unit_that_is_not_the_products_is_refused_before_anything_is_rea
         await import_readings(fresh_runtime, tmp_path / "nowhere.csv", MAPPING)
     with pytest.raises(InvalidInputError, match=r"index.unit: rain is measured in in by product"):
         await add_product(fresh_runtime, terms(unit="mm"))
+
+
+async def test_readings_keep_the_unit_they_came_in_for_the_products_that_follow(
+    fresh_runtime: Runtime, tmp_path: Path
+) -> None:
+    source = csv_file(tmp_path, lines_of(1))
+    await import_readings(fresh_runtime, source, MAPPING)
+    with pytest.raises(InvalidInputError, match=r"readings of rain are stored in mm, not in in"):
+        await add_product(fresh_runtime, terms(unit="in"))
+    in_inches = mapping_from_toml(MAPPING_TEXT.replace('"mm"', '"in"'))
+    with pytest.raises(InvalidInputError, match=r"its readings are stored in mm: add a conversion"):
+        await import_readings(fresh_runtime, source, in_inches)
+    await add_product(fresh_runtime, terms(unit="mm"))
+
+
+async def test_a_file_of_which_nothing_is_stored_names_no_unit(
+    fresh_runtime: Runtime, tmp_path: Path
+) -> None:
+    in_inches = mapping_from_toml(MAPPING_TEXT.replace('"mm"', '"in"'))
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        await import_readings(fresh_runtime, tmp_path / "nowhere.csv", in_inches)
+    await import_readings(fresh_runtime, csv_file(tmp_path, ["JFK,yesterday,1"]), in_inches)
+    await import_readings(fresh_runtime, csv_file(tmp_path, lines_of(1)), in_inches, dry_run=True)
+    await import_readings(fresh_runtime, csv_file(tmp_path, lines_of(1)), MAPPING)
+
+
+async def test_a_product_that_comes_while_an_import_stores_waits_and_keeps_its_unit(
+    fresh_runtime: Runtime, fresh_connections: Connections
+) -> None:
+    importer, watcher = (
+        await fresh_connections.application(),
+        await fresh_connections.superuser(),
+    )
+    await importer.execute("BEGIN; INSERT INTO variable_units VALUES ('rain', 'mm')")
+    adding = asyncio.create_task(add_product(fresh_runtime, terms(unit="in")))
+    await wait_until_blocked_by(watcher, importer.get_server_pid())
+    await importer.execute("COMMIT")
+    with pytest.raises(InvalidInputError, match=r"readings of rain are stored in mm, not in in"):
+        await adding
 
 
 async def test_readings_are_listed_by_the_days_of_a_zone_page_by_page(

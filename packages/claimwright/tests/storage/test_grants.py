@@ -56,6 +56,7 @@ async def test_what_the_application_may_write_is_this_and_nothing_else(
         "readings INSERT",
         "risk_events INSERT",
         "risk_events UPDATE note",
+        "variable_units INSERT",
         "work_requests UPDATE finished_generation, finished_at",
     ]
 

@@ -44,6 +44,7 @@ def terms(text: str, code: str = "code", sha256_of: str = "terms") -> str:
 
 
 WEEKLY = "replace(terms, 'once_per_day', 'once_per_week')"
+IN_FURLONGS = """regexp_replace(terms, '"unit":"[^"]*"', '"unit":"furlongs"')"""
 TIER_OF_TERMS = Line("check_new_events", "IF FOUND", "IF false")
 RESTATES = Trigger("readings", "readings_restate")
 NEXT_READING = "(SELECT max(id) + 1 FROM readings)"
@@ -164,6 +165,12 @@ INPUTS = [
         terms(WEEKLY, sha256_of=WEEKLY),
         "23514 product_versions_frequency",
         [Constraint("product_versions", "product_versions_frequency")],
+    ),
+    Refusal(
+        "terms that measure a known variable in another unit",
+        terms(IN_FURLONGS, sha256_of=IN_FURLONGS),
+        "23514 product_versions_unit_of_variable",
+        [Line("check_units", "IF FOUND", "IF false")],
     ),
     Refusal(
         "the same terms as another version",

@@ -14,6 +14,7 @@ from .guards import Constraint, Line, Trigger
 from .refusals import Refusal, check_guards, check_refused, each, outcome, rolled_back
 from .world import claim, storing
 
+UNITS = ["variable", "unit", "named_at"]
 WITHDRAWALS = ["policy_id", "event_id", "reason", "actor", "withdrawn_at"]
 
 #: Each table of facts, with the tables that refer to it, and a row that nothing refers to.
@@ -28,6 +29,7 @@ FACTS = {
         ["policies", "risk_events", "quarantined_readings", "event_withdrawals"],
         "id = 9",
     ),
+    "variable_units": ([], "true"),
 }
 A_PRODUCT_OF_ITS_OWN = """
     INSERT INTO product_versions (id, code, version, terms, terms_sha256)
@@ -85,6 +87,7 @@ CHANGES = [
     *changes("readings", columns_of(StoredReading)),
     *changes("quarantined_readings", columns_of(QuarantinedReading)),
     *changes("event_withdrawals", WITHDRAWALS),
+    *changes("variable_units", UNITS),
     *changes("product_versions", columns_of(ProductVersion)),
     *changes("policies", columns_of(Policy), {"last_day", "cancelled_on"}),
 ]

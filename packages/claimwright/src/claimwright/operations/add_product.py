@@ -10,6 +10,7 @@ from claimwright.operations.transactions import retried
 from claimwright.runtime import Runtime
 from claimwright.storage.products import add_version, units_in_use
 from claimwright.storage.readings import quarantine
+from claimwright.storage.units import settle_units, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ async def add_product(runtime: Runtime, terms: ProductTerms) -> AddedProduct:
     Readings that are stored and that the terms do not believe are quarantined at once.
 
     Raises:
-        InvalidTermsError: another product measures the same variable in another unit; readings
-            carry no unit of their own, so that one of the two would settle on wrong values.
+        InvalidTermsError: another product, or an import, measures the same variable in another
+            unit; readings carry none, so that one of the two would settle on wrong values.
     """
 
     async def work(connection: AsyncConnection) -> AddedProduct:
@@ -44,6 +45,13 @@ async def add_product(runtime: Runtime, terms: ProductTerms) -> AddedProduct:
                     f"{variable} is measured in {other} by product {product}, not in {unit}; "
                     "give the variable a name of its own",
                 )
+        await settle_units(connection, {variable: unit})
+        if (known := (await units_of(connection, [variable]))[variable]) != unit:
+            raise InvalidTermsError(
+                "index.unit",
+                f"readings of {variable} are stored in {known}, not in {unit}; "
+                "give the variable a name of its own",
+            )
         version_id, version, is_new = await add_version(connection, terms)
         if is_new:
             await quarantine(connection, product_version_id=version_id)

@@ -1,5 +1,6 @@
 """Import readings from a file: every good row is stored, every other one reported."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from claimwright.storage.readings import (
     insert_readings,
     preview_readings,
 )
+from claimwright.storage.units import settle_units, units_of
 
 READINGS_AT_ONCE: Final = 10_000
 _PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
@@ -86,8 +88,8 @@ async def import_readings(
 
     Raises:
         InvalidInputError: the file or its header cannot be read, a mapped column is missing, the
-            mapping's unit of a variable is not that of a product, or the quarantine file cannot
-            be written.
+            mapping's unit of a variable is not that of a product or of stored readings, or the
+            quarantine file cannot be written.
     """
     await _require_units(runtime, mapping)
     with _open(source, mapping) as rows:
@@ -95,9 +97,8 @@ async def import_readings(
         target = None if dry_run else quarantine or quarantine_beside(source)
         with QuarantineFile(target, source, rows.columns, mapping.dialect) as refused_rows:
             refusals = Refusals(refused_rows)
-            report = await _Import(runtime, mapper, source.name, dry_run=dry_run).complete(
-                rows, refusals, notify
-            )
+            run = _Import(runtime, mapper, _units(mapping), source.name, dry_run=dry_run)
+            report = await run.complete(rows, refusals, notify)
     report.refused, report.refusals = refusals.count, refusals.first
     report.rows += refusals.count
     report.quarantine = refused_rows.written
@@ -105,8 +106,17 @@ async def import_readings(
 
 
 class _Import:
-    def __init__(self, runtime: Runtime, mapper: RowMapper, source: str, *, dry_run: bool) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        mapper: RowMapper,
+        units: Mapping[str, str],
+        source: str,
+        *,
+        dry_run: bool,
+    ) -> None:
         self._runtime = runtime
+        self._units = units
         self._mapper = mapper
         self._report = ReadingsReport(source, dry_run)
         self._latest = datetime.now(UTC) + _FURTHEST_AHEAD
@@ -145,6 +155,10 @@ class _Import:
                 return await preview_readings(connection, readings)
 
         async def work(connection: AsyncConnection) -> StoredCounts:
+            # With the readings, so that an import of nothing names no unit; and each time, because
+            # a product may have named another one since the beginning.
+            await settle_units(connection, self._units)
+            _refuse_other_units(await units_of(connection, list(self._units)), self._units)
             return await insert_readings(connection, readings, self._report.source)
 
         return await retried(self._runtime, work)
@@ -162,9 +176,11 @@ def _open(source: Path, mapping: ReadingsMapping) -> RowSource:
 
 
 async def _require_units(runtime: Runtime, mapping: ReadingsMapping) -> None:
-    """See that the mapping measures in the units the products settle in."""
+    """See that the mapping measures in the units that products and stored readings have."""
+    units = _units(mapping)
     async with transaction(runtime) as connection:
-        in_use = await units_in_use(connection, [variable.name for variable in mapping.variables])
+        in_use = await units_in_use(connection, list(units))
+        known = await units_of(connection, list(units))
     for variable in mapping.variables:
         for unit, product in in_use.get(variable.name, {}).items():
             if unit != variable.unit:
@@ -172,3 +188,17 @@ async def _require_units(runtime: Runtime, mapping: ReadingsMapping) -> None:
                     f"the mapping gives {variable.name} in {variable.unit}, but product {product} "
                     f"measures it in {unit}: add a conversion, or give the variable another name"
                 )
+    _refuse_other_units(known, units)
+
+
+def _units(mapping: ReadingsMapping) -> dict[str, str]:
+    return {variable.name: variable.unit for variable in mapping.variables}
+
+
+def _refuse_other_units(known: Mapping[str, str], units: Mapping[str, str]) -> None:
+    for name, unit in known.items():
+        if unit != units[name]:
+            raise InvalidInputError(
+                f"the mapping gives {name} in {units[name]}, but its readings are stored in "
+                f"{unit}: add a conversion, or give the variable another name"
+            )

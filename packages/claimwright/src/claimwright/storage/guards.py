@@ -15,6 +15,7 @@ _KEPT = (
     "quarantined_readings",
     "readings",
     "risk_events",
+    "variable_units",
 )
 
 
@@ -42,6 +43,7 @@ GUARDS: Final = frozenset(
         Guard("policies", "policies_requests"),
         Guard("policies", "policies_update_requests"),
         Guard("policy_accounts", "policy_accounts_guarded"),
+        Guard("product_versions", "product_versions_unit"),
         Guard("readings", "readings_requests"),
         Guard("readings", "readings_restate"),
         Guard("risk_events", "risk_events_requests"),

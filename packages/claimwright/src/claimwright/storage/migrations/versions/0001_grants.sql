@@ -9,7 +9,7 @@ END $$;
 GRANT USAGE ON SCHEMA {schema} TO claimwright_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO claimwright_app;
 GRANT INSERT ON product_versions, policies, readings, quarantined_readings, risk_events, claims,
-    event_withdrawals TO claimwright_app;
+    event_withdrawals, variable_units TO claimwright_app;
 -- The right to change one column is also what SELECT … FOR UPDATE asks for.
 GRANT UPDATE (last_day, cancelled_on) ON policies TO claimwright_app;
 GRANT UPDATE (note) ON risk_events TO claimwright_app;

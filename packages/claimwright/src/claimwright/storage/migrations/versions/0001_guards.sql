@@ -15,7 +15,7 @@ DO $$
 DECLARE kept text;
 BEGIN
     FOREACH kept IN ARRAY ARRAY['claims', 'risk_events', 'readings', 'quarantined_readings',
-                                'event_withdrawals', 'policies', 'product_versions']
+                                'event_withdrawals', 'policies', 'product_versions', 'variable_units']
     LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE DELETE ON %I FOR EACH STATEMENT
             EXECUTE FUNCTION refuse_change(''rows are only ever added'')', kept || '_keep', kept);
@@ -31,6 +31,8 @@ CREATE TRIGGER readings_immutable BEFORE UPDATE ON readings FOR EACH STATEMENT
     EXECUTE FUNCTION refuse_change('another value for the same instant is a restatement');
 CREATE TRIGGER quarantined_readings_immutable BEFORE UPDATE ON quarantined_readings
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a quarantine is only ever added');
+CREATE TRIGGER variable_units_immutable BEFORE UPDATE ON variable_units
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a variable keeps its unit');
 CREATE TRIGGER event_withdrawals_immutable BEFORE UPDATE ON event_withdrawals
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a withdrawal is only ever added');
 CREATE TRIGGER risk_events_immutable
@@ -46,6 +48,30 @@ CREATE TRIGGER claims_immutable
         attachment_minor, exhaustion_minor, payout_percentage, terms_sha256, calculation_id,
         engine_version, calculated_at ON claims
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('only the status of a claim can change');
+
+-- Terms measure in the unit of their variable. The two statements are apart because the second
+-- has to see what the first has waited for.
+CREATE FUNCTION check_units() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = {schema}, pg_temp AS $$
+DECLARE wrong record;
+BEGIN
+    INSERT INTO variable_units (variable, unit)
+    SELECT DISTINCT variable, terms::jsonb #>> '{index,unit}' FROM new_versions ORDER BY 1
+    ON CONFLICT DO NOTHING;
+    SELECT n.code, n.variable INTO wrong
+    FROM new_versions n
+    WHERE NOT EXISTS (SELECT FROM variable_units u
+                      WHERE u.variable = n.variable AND u.unit = n.terms::jsonb #>> '{index,unit}')
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'product % measures % in another unit than is known', wrong.code,
+            wrong.variable
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'product_versions_unit_of_variable';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER product_versions_unit AFTER INSERT ON product_versions
+    REFERENCING NEW TABLE AS new_versions FOR EACH STATEMENT EXECUTE FUNCTION check_units();
 
 -- An event's tier is one of its terms' tiers.
 CREATE FUNCTION check_new_events() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
