@@ -1,13 +1,17 @@
 """Runs over a part of the days: what they do not cover stays asked for."""
 
+from dataclasses import replace
 from datetime import date
 
+from claimwright.domain.index import IndexKind
 from claimwright.operations.calculate_days import Scope, calculate_days
 from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime
+from claimwright.testing import terms_for_testing
+from support.databases import Connections
 from support.weather import World
 
-EVE, DAY = date(2025, 1, 15), date(2025, 1, 16)
+LONG_BEFORE, EVE, DAY = date(2025, 1, 14), date(2025, 1, 15), date(2025, 1, 16)
 #: 22:00 of the eve in New York, on the next date in UTC.
 LATE_UTC_HOUR = 3
 
@@ -40,3 +44,33 @@ async def test_a_new_policy_is_asked_for_until_its_whole_term_was_calculated(
     assert (await calculate_days(fresh_runtime, Scope(EVE, DAY))).claims == 1
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
     assert await world.paid_minor("P2") == 4_000
+
+
+async def test_the_first_day_of_a_run_looks_back_over_its_whole_window(
+    fresh_runtime: Runtime,
+) -> None:
+    terms = terms_for_testing()
+    index = replace(terms.index, kind=IndexKind.ROLLING_SUM, window_hours=72)
+    world = World(fresh_runtime, replace(terms, index=index))
+    await world.insure({"P1": 10_000})
+    await world.rain(LONG_BEFORE, ["0.6"])
+    await calculate_days(fresh_runtime, Scope(LONG_BEFORE, LONG_BEFORE))
+    await world.rain(DAY, ["0.6"], from_hour=LATE_UTC_HOUR + 4)
+    assert (await calculate_days(fresh_runtime, Scope(DAY, DAY))).claims == 1
+    assert await world.paid_minor("P1") == 2_000
+
+
+async def test_a_direct_event_is_paid_by_the_run_over_its_local_day(
+    fresh_runtime: Runtime, fresh_connections: Connections
+) -> None:
+    world = World(fresh_runtime)
+    await world.insure({"P1": 10_000})
+    application = await fresh_connections.application()
+    await application.execute(
+        "INSERT INTO risk_events (product_version_id, region, triggered_at, tier_level)"
+        " SELECT product_version_id, coverage_region, '2025-01-16T03:00Z', 'tier1' FROM policies"
+    )
+    assert (await calculate_days(fresh_runtime, Scope(EVE, EVE))).claims == 1
+    assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
+    assert (await calculate_days(fresh_runtime, Scope(EVE, DAY))).claims == 0
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
