@@ -74,3 +74,20 @@ async def test_a_direct_event_is_paid_by_the_run_over_its_local_day(
     assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
     assert (await calculate_days(fresh_runtime, Scope(EVE, DAY))).claims == 0
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+
+
+async def test_a_run_over_one_product_leaves_asked_for_what_the_readings_are_to_another(
+    fresh_runtime: Runtime,
+) -> None:
+    world = World(fresh_runtime)
+    other = World(fresh_runtime, replace(terms_for_testing(), code="another-product"))
+    await world.insure({"P1": 10_000})
+    await other.insure({"P2": 20_000})
+    await calculate_days(fresh_runtime, Scope(EVE, DAY))
+    await world.rain(DAY, ["1.5"])
+    report = await calculate_days(fresh_runtime, Scope(DAY, DAY, product_code="another-product"))
+    assert (report.claims, report.requests_finished) == (1, 1)
+    assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
+    assert (await calculate_days(fresh_runtime, Scope(DAY, DAY))).claims == 1
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+    assert [await world.paid_minor("P1"), await other.paid_minor("P2")] == [2_000, 4_000]

@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import replace
 from datetime import date
 
-from claimwright.operations.calculate_days import Scope, calculate_days
+from claimwright.locks import lease_key
+from claimwright.operations.calculate_days import Failure, Scope, calculate_days
 from claimwright.operations.evaluate import stretches
+from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime
 from claimwright.storage.database import TransactionLimits, make_engine, make_sessions
 from support.databases import Connection, Connections
@@ -66,3 +68,44 @@ def test_one_transaction_evaluates_a_bounded_stretch_of_consecutive_days() -> No
         year[276:],
         [date(2025, 1, 1), date(2025, 1, 2), date(2025, 1, 3)],
     ]
+
+
+async def test_a_calculation_whose_lease_is_held_all_the_time_fails_and_stays_asked_for(
+    fresh_runtime: Runtime,
+) -> None:
+    world = World(fresh_runtime)
+    await world.insure({"P1": 10_000})
+    await world.rain(DAY, ["1.5"])
+    key = lease_key(world.ids["P1"], DAY)
+    await fresh_runtime.redis.set(key, "a worker that died")
+    settings = fresh_runtime.settings.model_copy(update={"lease_wait_seconds": 0})
+    impatient = replace(fresh_runtime, settings=settings)
+    report = await calculate_days(impatient, Scope(DAY, DAY))
+    assert (report.claims, report.contended) == (0, 1)
+    assert report.failures == [Failure(world.ids["P1"], DAY, "another worker holds its lease")]
+    assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
+    await fresh_runtime.redis.delete(key)
+    assert (await calculate_days(impatient, Scope(DAY, DAY))).claims == 1
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+
+
+async def test_a_calculation_that_gave_way_is_done_when_the_lease_is_free(
+    fresh_runtime: Runtime,
+) -> None:
+    world = World(fresh_runtime)
+    await world.insure({"P1": 10_000})
+    await world.rain(DAY, ["1.5"])
+    key = lease_key(world.ids["P1"], DAY)
+    await fresh_runtime.redis.set(key, "another worker")
+    gave_way = asyncio.Event()
+
+    def notify(stage: str, done: int, total: int) -> None:
+        if stage == "Calculating claims" and done == total:
+            gave_way.set()
+
+    running = asyncio.create_task(calculate_days(fresh_runtime, Scope(DAY, DAY), notify=notify))
+    await gave_way.wait()
+    assert await world.paid_minor("P1") == 0
+    await fresh_runtime.redis.delete(key)
+    report = await running
+    assert (report.claims, report.contended, report.failures) == (1, 1, [])
