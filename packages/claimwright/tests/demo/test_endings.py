@@ -69,6 +69,7 @@ def test_a_signal_in_the_middle_of_the_race_leaves_nothing_running(
     with new_folder() as folder:
         with racing_demo(folder) as (process, rival):
             assert what_is_left(folder) != []
+            assert is_alive(rival)
             process.send_signal(number)
             process.communicate(timeout=GONE_SECONDS)
         assert process.returncode == status
