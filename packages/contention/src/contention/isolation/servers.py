@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ SETTINGS: Mapping[str, str] = {
 }
 """Specs prepare transactions and decode logs, and an autovacuum now and then would disturb them;
 nothing here has to survive a power cut."""
+
+
+_HELD = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 @contextlib.contextmanager
@@ -68,8 +72,18 @@ def running_server(package: ModuleType, data: Path) -> Iterator[str]:
         yield str(server.get_uri())
     finally:
         if server is not None:
-            with _signals_held():
-                server.cleanup()
+            _stop(server)
+
+
+def _stop(server: Any) -> None:  # noqa: ANN401 - the wheel has no types
+    """Stop a server even when a signal comes just before it is held; stopping twice is once."""
+    try:
+        with _signals_held():
+            server.cleanup()
+    except (KeyboardInterrupt, SystemExit):
+        with _signals_held():
+            server.cleanup()
+        raise
 
 
 def _package() -> ModuleType:
@@ -94,12 +108,27 @@ def _start(package: ModuleType, data: Path) -> Any:  # noqa: ANN401 - the wheel 
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Deliver Ctrl-C and SIGTERM afterwards: a half started server would outlive its run."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Deliver Ctrl-C and SIGTERM afterwards: a half started server would outlive its run.
+
+    The mask keeps them from the programs that are started meanwhile. It holds for this thread
+    alone, and the system may give a signal to any other: so a handler notes what still comes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) for number in _HELD}
+    for number in _HELD:
+        signal.signal(number, lambda received, _frame: noted.append(received))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for received in noted:
+            signal.raise_signal(received)
 
 
 def _configure(url: str, settings: Mapping[str, str]) -> None:
