@@ -11,6 +11,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from contention.model.schedules import Choice, Schedule
+from contention.model.steps import Effect
 from contention.model.verdicts import Verdict, VerdictKind
 from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.schedulers.scheduler import NotDeterministicError, Scheduler
@@ -150,7 +151,7 @@ class _Search:
                 if chosen is None:
                     return None
                 choices.append(Choice(chosen))
-                scheduler.executed(await stage.step(chosen))
+                scheduler.executed(Effect(await stage.step(chosen)))
             reason = self._wrong_end(stage)
         finally:
             await stage.leave()

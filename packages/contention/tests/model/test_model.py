@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Mode, reads, writes
+from contention.model.footprints import (
+    NOTHING,
+    UNKNOWN,
+    Footprint,
+    Mode,
+    Resource,
+    reads,
+    touching,
+    writes,
+)
 from contention.model.schedules import Choice, InvalidTokenError, Schedule
 from contention.model.verdicts import Verdict, VerdictKind
 
@@ -23,8 +32,40 @@ def test_what_is_not_known_conflicts_with_everything_that_touches_anything() -> 
 
 def test_joined_footprints_keep_the_stronger_mode_and_the_doubt() -> None:
     joined = reads("a").joined([writes("a"), reads("b")])
-    assert joined == Footprint((("a", Mode.WRITE), ("b", Mode.READ)))
+    assert joined == Footprint(((Resource("a"), Mode.WRITE), (Resource("b"), Mode.READ)))
     assert not joined.joined([UNKNOWN]).is_known
+
+
+def test_rows_of_one_unique_key_are_apart_and_the_table_has_them_all() -> None:
+    first, second = (Resource("table t", "t_pkey", value) for value in "12")
+    by_name = Resource("table t", "t_name_key", "a")
+    assert first.overlaps(first)
+    assert not first.overlaps(second)
+    assert first.overlaps(by_name)
+    assert first.overlaps(Resource("table t"))
+    assert not first.overlaps(Resource("table u"))
+
+
+def test_a_reader_does_not_notice_what_is_not_committed() -> None:
+    for mode in (Mode.STAGE, Mode.ACQUIRE, Mode.HELD):
+        assert not touching(mode, "a").conflicts_with(reads("a"))
+        assert not reads("a").conflicts_with(touching(mode, "a"))
+    assert reads("a").races_with(touching(Mode.RELEASE, "a"))
+
+
+def test_two_who_take_a_lock_race_and_its_holder_races_with_nobody() -> None:
+    acquire, held, release = (
+        touching(mode, "a") for mode in (Mode.ACQUIRE, Mode.HELD, Mode.RELEASE)
+    )
+    assert acquire.races_with(acquire)
+    for one, other in ((held, acquire), (release, acquire), (acquire, release), (release, held)):
+        assert one.conflicts_with(other)
+        assert not one.races_with(other)
+
+
+def test_a_commit_releases_all_that_was_staged_and_keeps_what_was_read() -> None:
+    whole = touching(Mode.STAGE, "a").joined([reads("b"), touching(Mode.ACQUIRE, "c")])
+    assert whole.released() == touching(Mode.RELEASE, "a", "c").joined([reads("b")])
 
 
 def test_unknown_is_never_green() -> None:

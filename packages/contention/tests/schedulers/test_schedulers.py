@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contention.model.footprints import Footprint
+from contention.model.footprints import UNKNOWN
 from contention.model.schedules import Choice, Schedule
+from contention.model.steps import Effect
 from contention.schedulers.bounded import BoundedScheduler
 from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.schedulers.pct import PctScheduler
@@ -125,11 +126,11 @@ def test_other_options_after_the_same_choices_are_reported() -> None:
     scheduler = ExhaustiveScheduler()
     scheduler.start()
     scheduler.choose(["w0", "w1"])
-    scheduler.executed(Footprint(is_known=False))
+    scheduler.executed(Effect(UNKNOWN))
     scheduler.choose(["w0", "w1"])
-    scheduler.executed(Footprint(is_known=False))
+    scheduler.executed(Effect(UNKNOWN))
     scheduler.start()
     scheduler.choose(["w0", "w1"])
-    scheduler.executed(Footprint(is_known=False))
+    scheduler.executed(Effect(UNKNOWN))
     with pytest.raises(NotDeterministicError, match="choice 1 offered w0, w1"):
         scheduler.choose(["w1"])

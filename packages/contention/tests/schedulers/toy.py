@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contention.model.footprints import Footprint, reads, writes
+from contention.model.steps import Effect
 from contention.schedulers.scheduler import Scheduler
 
 
@@ -102,7 +103,7 @@ def explore(program: Program, scheduler: Scheduler) -> tuple[set[tuple[object, .
             chosen = scheduler.choose(options)
             if chosen is None:
                 break
-            scheduler.executed(world.step(chosen))
+            scheduler.executed(Effect(world.step(chosen)))
         else:
             outcomes.add(world.outcome())
         runs += 1

@@ -17,6 +17,7 @@ import valkey
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from contention.model.footprints import Resource
 from contention.wire.postgres_requests import Cancel, PostgresReply, RequestKind
 from contention.wire.redis_requests import RedisRequest
 
@@ -210,7 +211,7 @@ async def test_clients_of_redis_work_through_the_framing(
         for one in gate.requests
         if isinstance(one, RedisRequest) and one.name == "EVALSHA"
     ]
-    assert ("redis key lock:a in database 4", "write") in locks[-1].footprint.touches
+    assert (Resource("redis key lock:a in database 4"), "write") in locks[-1].footprint.touches
 
 
 async def test_the_async_client_of_redis_works_through_the_framing(valkey_pump: Pump) -> None:

@@ -191,7 +191,7 @@ def test_the_table_of_keys_is_never_below_the_servers(valkey: ValkeyServer, line
         found = client.execute_command("COMMAND GETKEYSANDFLAGS", *words)
     arguments = [word.encode() for word in words]
     footprint = footprint_of(command_name(arguments), arguments, 0, Scripts())
-    touched = dict(footprint.touches)
+    touched = {resource.name: mode for resource, mode in footprint.touches}
     for key, flags in found:
         mode = touched.pop(f"redis key {key}")
         # A script that only declares its keys may do anything with them.

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from contention.model.footprints import NOTHING, UNKNOWN, Footprint, reads, writes
+from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Resource, reads, writes
 from contention.wire.events import Forward, Refused, ReplyEnd, ReplyPart, Side, UnknownMessage
 from contention.wire.redis import RespFraming
 from contention.wire.redis_commands import RedisKind
@@ -291,10 +291,10 @@ def test_a_script_in_plain_sight_writes_its_declared_key_alone() -> None:
     (load,) = framing.receive_client(command("SCRIPT", "LOAD", LOCK_RELEASE))
     assert isinstance(load, RedisRequest)
     ((script, _),) = load.footprint.touches
-    sha = script.rpartition(" ")[2]
+    sha = script.name.rpartition(" ")[2]
     run = ask(framing, f"EVALSHA {sha.upper()} 1 lock:a token")
     assert run.footprint.is_known
-    assert run.footprint.touches[0] == ("redis key lock:a", "write")
+    assert run.footprint.touches[0] == (Resource("redis key lock:a"), "write")
     assert run.footprint.conflicts_with(load.footprint)
     assert not run.footprint.conflicts_with(ask(framing, f"EVALSHA {sha} 1 lock:b t").footprint)
 
@@ -322,7 +322,7 @@ def test_a_script_in_plain_sight_writes_its_declared_key_alone() -> None:
 def test_a_script_that_hides_what_it_touches_is_unknown(script: bytes) -> None:
     request = ask(RespFraming(), command("EVAL", script, "1", "a", "b"))
     assert not request.footprint.is_known
-    assert ("redis key a", "write") in request.footprint.touches
+    assert (Resource("redis key a"), "write") in request.footprint.touches
 
 
 def test_a_script_that_was_loaded_out_of_sight_is_unknown() -> None:

@@ -9,7 +9,7 @@ together they would miss schedules within the bound.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contention.model.footprints import Footprint
+from contention.model.steps import Effect
 from contention.schedulers.scheduler import NotDeterministicError
 
 
@@ -74,7 +74,7 @@ class BoundedScheduler:
         self._depth += 1
         return node.current
 
-    def executed(self, footprint: Footprint) -> None:
+    def executed(self, effect: Effect) -> None:
         """Footprints do not matter here."""
 
     def _new_node(self, options: tuple[str, ...]) -> _Node:

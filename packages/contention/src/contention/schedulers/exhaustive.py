@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contention.model.footprints import NOTHING, Footprint
+from contention.model.steps import Effect
 from contention.schedulers.scheduler import NotDeterministicError
 
 
@@ -89,11 +90,11 @@ class ExhaustiveScheduler:
         self._stack.append(_Node(tuple(options), asleep, awake[0]))
         return awake[0]
 
-    def executed(self, footprint: Footprint) -> None:
+    def executed(self, effect: Effect) -> None:
         """Remember what the step touched, for those who will sleep on it."""
         node = self._stack[self._depth]
         known = node.tried.get(node.current, NOTHING)
-        node.tried[node.current] = footprint.joined([known])
+        node.tried[node.current] = effect.footprint.joined([known])
         self._depth += 1
 
     def _step_back(self) -> bool:

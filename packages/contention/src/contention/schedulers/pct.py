@@ -9,7 +9,7 @@ never legal: it is UNKNOWN, with that number.
 from collections.abc import Sequence
 from random import Random
 
-from contention.model.footprints import Footprint
+from contention.model.steps import Effect
 
 
 class PctScheduler:
@@ -69,5 +69,5 @@ class PctScheduler:
         self._position += 1
         return chosen
 
-    def executed(self, footprint: Footprint) -> None:
+    def executed(self, effect: Effect) -> None:
         """Footprints do not matter here."""

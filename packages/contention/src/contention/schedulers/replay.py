@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from contention.model.footprints import Footprint
 from contention.model.schedules import Schedule
+from contention.model.steps import Effect
 from contention.schedulers.scheduler import NotDeterministicError
 
 
@@ -49,5 +49,5 @@ class ReplayScheduler:
         self._latest = chosen
         return chosen
 
-    def executed(self, footprint: Footprint) -> None:
+    def executed(self, effect: Effect) -> None:
         """Footprints do not matter here."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from contention.model.footprints import Footprint
+from contention.model.steps import Effect
 
 
 class NotDeterministicError(Exception):
@@ -54,5 +54,5 @@ class Scheduler(Protocol):
                 choices before were the same.
         """
 
-    def executed(self, footprint: Footprint) -> None:
+    def executed(self, effect: Effect) -> None:
         """What the chosen actor's step touched, with everything that it let go on."""

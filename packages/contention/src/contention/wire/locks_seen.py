@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from contention.model.footprints import Footprint, Mode
+from contention.model.footprints import Footprint, Mode, Resource
 
 if TYPE_CHECKING:
     import asyncpg
@@ -60,7 +60,7 @@ def relations_footprint(locks: Iterable[tuple[str, str]]) -> Footprint:
     """What locks on relations say was touched: ACCESS SHARE reads, everything else may write."""
     return Footprint(
         tuple(
-            (f"table {name}", Mode.READ if mode == _ONLY_READS else Mode.WRITE)
+            (Resource(f"table {name}"), Mode.READ if mode == _ONLY_READS else Mode.WRITE)
             for name, mode in locks
         )
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
-from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Mode
+from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Mode, Resource
 from contention.wire.redis_lifecycle import SUBSCRIPTIONS
 from contention.wire.redis_scripts import Scripts, touches_declared_keys_alone
 from contention.wire.redis_single_key import SINGLE_KEY_READS, SINGLE_KEY_WRITES, words
@@ -249,10 +249,10 @@ def _footprint(touched: Touched, database: int, *, is_known: bool = True) -> Foo
     )
 
 
-def _resource(what: str, name: bytes, database: int) -> str:
+def _resource(what: str, name: bytes, database: int) -> Resource:
     """Channels and scripts belong to the server, keys to a database."""
     place = f" in database {database}" if database and what == _KEY else ""
-    return f"redis {what} {name.decode('utf-8', 'backslashreplace')}{place}"
+    return Resource(f"redis {what} {name.decode('utf-8', 'backslashreplace')}{place}")
 
 
 _SCRIPT_RUNNERS = words("EVAL EVALSHA FCALL EVAL_RO EVALSHA_RO FCALL_RO")
