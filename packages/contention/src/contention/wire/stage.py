@@ -91,7 +91,6 @@ class Stage:
             actor.last_reply = reply
             ended = self._footprints.ended(lane, request)
             self._answered.append((lane, request, reply, ended))
-            self.steps.append(Step(lane.worker, text_of(request), result_of(reply)))
 
     def failed(self, lane: Lane, failure: Failure) -> None:  # noqa: ARG002 - a keeper's signature
         """A connection that cannot be understood: the run cannot be judged."""
@@ -137,7 +136,10 @@ class Stage:
         lane.let_pass()
         await self._rest()
         footprint = NOTHING
-        for answering, asked, reply, ended in self._answered:
+        # Replies on several sockets come in any order: the chosen worker's own is told first.
+        answered = sorted(self._answered, key=lambda one: (one[0].worker != name, one[0].name))
+        for answering, asked, reply, ended in answered:
+            self.steps.append(Step(answering.worker, text_of(asked), result_of(reply)))
             touched = ended or await self._footprints.of(answering, asked, reply)
             self._actors[answering.worker].last_footprint = touched
             footprint = footprint.joined([touched])
