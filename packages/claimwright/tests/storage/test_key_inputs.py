@@ -45,7 +45,11 @@ def terms(text: str, code: str = "code", sha256_of: str = "terms") -> str:
 
 WEEKLY = "replace(terms, 'once_per_day', 'once_per_week')"
 IN_FURLONGS = """regexp_replace(terms, '"unit":"[^"]*"', '"unit":"furlongs"')"""
-TIER_OF_TERMS = Line("check_new_events", "IF FOUND", "IF false")
+TIER_OF_TERMS = Line(
+    "check_new_events",
+    "WHERE NOT EXISTS (\n        SELECT FROM jsonb",
+    "WHERE NOT EXISTS (\n        SELECT UNION ALL SELECT FROM jsonb",
+)
 RESTATES = Trigger("readings", "readings_restate")
 NEXT_READING = "(SELECT max(id) + 1 FROM readings)"
 LIMIT_OF_TERMS = Line("open_policy_accounts", "IF FOUND", "IF false")

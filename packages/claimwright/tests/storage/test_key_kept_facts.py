@@ -30,6 +30,8 @@ FACTS = {
         "id = 9",
     ),
     "variable_units": ([], "true"),
+    "known_zones": ([], "true"),
+    "known_currencies": ([], "true"),
 }
 A_PRODUCT_OF_ITS_OWN = """
     INSERT INTO product_versions (id, code, version, terms, terms_sha256)
@@ -88,6 +90,8 @@ CHANGES = [
     *changes("quarantined_readings", columns_of(QuarantinedReading)),
     *changes("event_withdrawals", WITHDRAWALS),
     *changes("variable_units", UNITS),
+    *changes("known_zones", ["name"]),
+    *changes("known_currencies", ["code"]),
     *changes("product_versions", columns_of(ProductVersion)),
     *changes("policies", columns_of(Policy), {"last_day", "cancelled_on"}),
 ]

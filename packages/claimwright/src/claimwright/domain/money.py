@@ -37,6 +37,11 @@ PERCENT_DECIMALS = 6
 _MOST_DIGITS = 60
 
 
+def currency_codes() -> frozenset[str]:
+    """Every currency that a policy can be held in."""
+    return frozenset(_DECIMALS)
+
+
 def currency_decimals(currency: str) -> int:
     """The number of decimals of the currency's minor unit (ISO 4217).
 

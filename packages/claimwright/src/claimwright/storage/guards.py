@@ -10,6 +10,8 @@ _MIGRATIONS = Path(__file__).with_name("migrations") / "versions"
 _KEPT = (
     "claims",
     "event_withdrawals",
+    "known_currencies",
+    "known_zones",
     "policies",
     "product_versions",
     "quarantined_readings",
@@ -40,6 +42,7 @@ GUARDS: Final = frozenset(
         Guard("period_accounts", "period_accounts_guarded"),
         Guard("policies", "policies_accounts"),
         Guard("policies", "policies_days"),
+        Guard("policies", "policies_names"),
         Guard("policies", "policies_requests"),
         Guard("policies", "policies_update_requests"),
         Guard("policy_accounts", "policy_accounts_guarded"),

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from claimwright.storage.known_names import add_known_names
+
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -28,7 +30,9 @@ async def current_revision(connection: AsyncConnection) -> str | None:
 
 
 async def upgrade(owner_url: str) -> None:
-    """Bring the schema to the newest revision; a second call changes nothing.
+    """Bring the schema to the newest revision, and the names it knows to those of the rules.
+
+    A second call by the same version, with the same time zone data, changes nothing.
 
     Args:
         owner_url: a SQLAlchemy address of the role that owns, or will own, the schema.
@@ -37,6 +41,9 @@ async def upgrade(owner_url: str) -> None:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade)
+            await connection.commit()
+            await add_known_names(connection)
+            await connection.commit()
     finally:
         await engine.dispose()
 

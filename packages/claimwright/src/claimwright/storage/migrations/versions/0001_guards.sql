@@ -15,7 +15,8 @@ DO $$
 DECLARE kept text;
 BEGIN
     FOREACH kept IN ARRAY ARRAY['claims', 'risk_events', 'readings', 'quarantined_readings',
-                                'event_withdrawals', 'policies', 'product_versions', 'variable_units']
+                                'event_withdrawals', 'policies', 'product_versions',
+                                'variable_units', 'known_zones', 'known_currencies']
     LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE DELETE ON %I FOR EACH STATEMENT
             EXECUTE FUNCTION refuse_change(''rows are only ever added'')', kept || '_keep', kept);
@@ -33,6 +34,10 @@ CREATE TRIGGER quarantined_readings_immutable BEFORE UPDATE ON quarantined_readi
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a quarantine is only ever added');
 CREATE TRIGGER variable_units_immutable BEFORE UPDATE ON variable_units
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a variable keeps its unit');
+CREATE TRIGGER known_zones_immutable BEFORE UPDATE ON known_zones
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a name is only ever added');
+CREATE TRIGGER known_currencies_immutable BEFORE UPDATE ON known_currencies
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a name is only ever added');
 CREATE TRIGGER event_withdrawals_immutable BEFORE UPDATE ON event_withdrawals
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a withdrawal is only ever added');
 CREATE TRIGGER risk_events_immutable
@@ -73,7 +78,7 @@ END $$;
 CREATE TRIGGER product_versions_unit AFTER INSERT ON product_versions
     REFERENCING NEW TABLE AS new_versions FOR EACH STATEMENT EXECUTE FUNCTION check_units();
 
--- An event's tier is one of its terms' tiers.
+-- An event's tier is one of its terms' tiers, and its zone one in which a policy can be held.
 CREATE FUNCTION check_new_events() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = {schema}, pg_temp AS $$
 DECLARE wrong record;
@@ -87,6 +92,12 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION '% is not a tier of product %', wrong.tier_level, wrong.code
             USING ERRCODE = 'check_violation', CONSTRAINT = 'risk_events_tier_of_terms';
+    END IF;
+    SELECT zone INTO wrong FROM new_events e
+    WHERE zone IS NOT NULL AND NOT EXISTS (SELECT FROM known_zones z WHERE z.name = e.zone) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% is not a known IANA time zone', wrong.zone
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'risk_events_zone_known';
     END IF;
     RETURN NULL;
 END $$;
@@ -116,6 +127,30 @@ END $$;
 CREATE TRIGGER readings_restate AFTER INSERT ON readings
     REFERENCING NEW TABLE AS new_readings FOR EACH STATEMENT
     EXECUTE FUNCTION check_restatements();
+
+-- A policy's zone and currency are known. No foreign keys, because a session that switches ordinary
+-- triggers off switches those off with them.
+CREATE FUNCTION check_policy_names() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = {schema}, pg_temp AS $$
+DECLARE wrong record;
+BEGIN
+    SELECT policy_number, zone INTO wrong FROM new_policies n
+    WHERE NOT EXISTS (SELECT FROM known_zones z WHERE z.name = n.zone) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'policy %: % is not a known IANA time zone', wrong.policy_number, wrong.zone
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'policies_zone_known';
+    END IF;
+    SELECT policy_number, currency INTO wrong FROM new_policies n
+    WHERE NOT EXISTS (SELECT FROM known_currencies c WHERE c.code = n.currency) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'policy %: % is not a known ISO 4217 currency', wrong.policy_number,
+            wrong.currency
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'policies_currency_known';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER policies_names AFTER INSERT ON policies
+    REFERENCING NEW TABLE AS new_policies FOR EACH STATEMENT EXECUTE FUNCTION check_policy_names();
 
 -- A stored policy has the limit of its terms, and an account from its first moment.
 CREATE FUNCTION open_policy_accounts() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
