@@ -1,6 +1,5 @@
 """The workers of a run, as the stage sees them, and what they ask in words."""
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,6 +9,7 @@ from contention.wire.postgres_requests import RequestKind, Result
 from contention.wire.postgres_sql import Verb
 from contention.wire.redis_commands import RedisKind
 from contention.wire.redis_requests import RedisReply, RedisRequest
+from contention.wire.workers import Worker
 
 _PASSING_VERBS: Final = frozenset(
     {Verb.BEGIN, Verb.SET, Verb.SAVEPOINT, Verb.RELEASE, Verb.INTROSPECTION}
@@ -31,7 +31,7 @@ class Actor:
     """
 
     name: str
-    task: asyncio.Task[object] | None = None
+    worker: Worker
     lanes: list[Lane] = field(default_factory=list)
     last_text: str = ""
     last_reply: object = None
@@ -40,8 +40,8 @@ class Actor:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has returned, raised or been cancelled."""
-        return self.task is not None and self.task.done()
+        """Whether it has returned, raised or been stopped."""
+        return self.worker.has_ended
 
     @property
     def holding(self) -> Lane | None:
@@ -63,16 +63,6 @@ class Actor:
             and not self.is_stale
             and text_of(lane.held) == self.last_text
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One request that was let pass, as it is reported."""
-
-    actor: str
-    text: str
-    result: str
-    is_blocked: bool = False
 
 
 def text_of(request: Request) -> str:

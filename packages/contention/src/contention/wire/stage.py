@@ -8,13 +8,13 @@ what it asks about.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import Context, ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from contention.model.footprints import NOTHING, Footprint
-from contention.wire.actors import Actor, Step, is_step, result_of, text_of
+from contention.model.steps import Blocker, Link, Step
+from contention.wire.actors import Actor, is_step, result_of, text_of
 from contention.wire.events import Failure
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Address, Gate, Lane, Reply, Request
@@ -24,11 +24,7 @@ from contention.wire.redis import RespFraming
 from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Links, Servers
 from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
-
-WORKER: Final[ContextVar[str]] = ContextVar("contention_worker", default="")
-"""Whose timer it is: every worker runs in a context of its own."""
-
-Body = Callable[[Links], Awaitable[object]]
+from contention.wire.workers import Body, TaskWorker
 
 _NAP_SECONDS: Final = 0.0005
 _ASK_AFTER_SECONDS: Final = 0.002
@@ -110,8 +106,8 @@ class Stage:
         for number, body in enumerate(bodies, start=1):
             name = f"w{number}"
             links = await self._open_links(name)
-            self._actors[name] = Actor(name)
-            self._actors[name].task = self._begin(name, body, links)
+            self._actors[name] = Actor(name, TaskWorker(name, body, self._loop))
+            self._actors[name].worker.start(links)
         await self._rest()
 
     def options(self) -> list[str]:
@@ -139,17 +135,26 @@ class Stage:
         # Replies on several sockets come in any order: the chosen worker's own is told first.
         answered = sorted(self._answered, key=lambda one: (one[0].worker != name, one[0].name))
         for answering, asked, reply, ended in answered:
-            self.steps.append(Step(answering.worker, text_of(asked), result_of(reply)))
+            self._record(answering, asked, result_of(reply))
             touched = ended or await self._footprints.of(answering, asked, reply)
             self._actors[answering.worker].last_footprint = touched
             footprint = footprint.joined([touched])
         if lane.is_awaiting_reply:
-            self.steps.append(Step(name, text_of(request), "blocked", is_blocked=True))
+            self._record(lane, request, "blocked", (Blocker("another worker"),))
             footprint = footprint.joined([await self._footprints.so_far(lane)])
         for other in self._actors.values():
             if other.name != name and other.last_footprint.conflicts_with(footprint):
                 other.is_stale = True
         return footprint
+
+    def _record(
+        self, lane: Lane, request: Request, result: str, blocked_by: tuple[Blocker, ...] = ()
+    ) -> None:
+        link = Link.POSTGRES if isinstance(lane.framing, PostgresFraming) else Link.REDIS
+        number, text = len(self.steps) + 1, text_of(request)
+        self.steps.append(
+            Step(number, lane.worker, lane.name, link, text, result, blocked_by=blocked_by)
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -163,26 +168,17 @@ class Stage:
 
     def results(self) -> dict[str, object]:
         """What each worker returned, or the exception that ended it."""
-        outcomes: dict[str, object] = {}
-        for actor in self._actors.values():
-            if actor.task is None or not actor.task.done():
-                continue
-            error = None if actor.task.cancelled() else actor.task.exception()
-            outcomes[actor.name] = (
-                error
-                if error is not None
-                else (None if actor.task.cancelled() else actor.task.result())
-            )
-        return outcomes
+        return {
+            actor.name: actor.worker.outcome
+            for actor in self._actors.values()
+            if actor.worker.has_ended
+        }
 
     async def leave(self) -> None:
         """End what still runs, and close every gate."""
-        tasks = [actor.task for actor in self._actors.values() if actor.task is not None]
         for gate in self._gates:
             await gate.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(actor.worker.stop() for actor in self._actors.values()))
 
     # --- coming to rest ------------------------------------------------------------------------
 
@@ -232,9 +228,7 @@ class Stage:
         for actor in self._actors.values():
             if actor.has_ended or actor.holding or actor.waiting:
                 continue
-            handle = self._loop.earliest_timer(_timers_of(actor.name))
-            if handle is not None:
-                self._loop.fire(handle)
+            if actor.worker.wake():
                 return True
         return False
 
@@ -263,16 +257,6 @@ class Stage:
     def _moved(self) -> None:
         self._moved_at = time.monotonic()
 
-    def _begin(self, name: str, body: Body, links: Links) -> asyncio.Task[object]:
-        async def play() -> object:
-            return await body(links)
-
-        token = WORKER.set(name)
-        try:
-            return self._loop.create_task(play(), name=name)
-        finally:
-            WORKER.reset(token)
-
     async def _open_links(self, name: str) -> Links:
         own = self._folder / name
         own.mkdir()
@@ -285,7 +269,3 @@ class Stage:
             self._servers.postgres.behind(own, port=5432).url,
             self._servers.redis.behind(own / "redis.sock").url,
         )
-
-
-def _timers_of(name: str) -> Callable[[Context], bool]:
-    return lambda context: context.get(WORKER) == name
