@@ -1,3 +1,22 @@
-"""A concurrency-control test kit; this release is its empty, typed shell."""
+"""A concurrency-control test kit: every order of events that matters, on real servers."""
 
-__all__: list[str] = []
+from contention.explore import (
+    Exploration,
+    NotGreenError,
+    PromiseBrokenError,
+    UndecidedError,
+    explore,
+)
+from contention.search.search import Bounds
+from contention.wire.servers import Links, Servers
+
+__all__ = [
+    "Bounds",
+    "Exploration",
+    "Links",
+    "NotGreenError",
+    "PromiseBrokenError",
+    "Servers",
+    "UndecidedError",
+    "explore",
+]

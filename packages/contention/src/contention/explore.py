@@ -1,220 +1,203 @@
 """Run workers under every order of their requests that matters, on real servers."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-import asyncpg
-from redis.asyncio import Redis
-
-from contention.model.schedules import Choice, Schedule
-from contention.model.steps import Effect
-from contention.model.verdicts import Verdict, VerdictKind
+from contention.model.schedules import Schedule
+from contention.model.verdicts import VerdictKind
 from contention.schedulers.exhaustive import ExhaustiveScheduler
-from contention.schedulers.scheduler import NotDeterministicError, Scheduler
-from contention.wire.actors import Step
-from contention.wire.locks_seen import LockWatcher
-from contention.wire.servers import Links, Servers
-from contention.wire.stage import Body, Stage, StageError
+from contention.schedulers.replay import ReplayScheduler
+from contention.schedulers.scheduler import Scheduler
+from contention.search.ambient import Ambient, ambient
+from contention.search.exploration import (
+    Exploration,
+    NotGreenError,
+    PromiseBrokenError,
+    UndecidedError,
+)
+from contention.search.judges import Check, InvariantJudge, Judge, SerialJudge
+from contention.search.runs import Runner
+from contention.search.search import Bounds, Search
+from contention.search.start import Setup, Start, connect, drop
+from contention.wire.servers import Servers
 from contention.wire.virtual_loop import VirtualClockLoop
+from contention.wire.workers import Body
 
-_TEMPLATE = "contention_template"
-_RUN = "contention_run"
-
-Check = Callable[[Links], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Counterexample:
-    """A run that broke the promise: its schedule, what was done, and what was wrong."""
-
-    schedule: Schedule
-    steps: tuple[Step, ...]
-    reason: str
-
-    def __str__(self) -> str:
-        lines = [f"  {step.actor}  {step.text}  ->  {step.result}" for step in self.steps]
-        return "\n".join([self.reason, *lines, f"replay: {self.schedule.token()}"])
-
-
-@dataclass(slots=True)
-class Exploration:
-    """What a search found."""
-
-    verdict: Verdict
-    schedules: int = 0
-    counterexample: Counterexample | None = None
-    outcomes: list[dict[str, object]] = field(default_factory=list)
-
-
-class PromiseBrokenError(AssertionError):
-    """A search whose verdict is not green; it carries the exploration."""
-
-    def __init__(self, exploration: Exploration) -> None:
-        super().__init__(f"{exploration.verdict}\n{exploration.counterexample or ''}".rstrip())
-        self.exploration = exploration
+__all__ = [
+    "Bounds",
+    "Exploration",
+    "NotGreenError",
+    "PromiseBrokenError",
+    "UndecidedError",
+    "explore",
+]
 
 
 async def explore(
     *workers: Body,
-    setup: Check,
-    invariant: Check,
-    servers: Servers,
+    setup: Setup | None = None,
+    invariant: Check | None = None,
+    servers: Servers | None = None,
     scheduler: Scheduler | None = None,
-    may_raise: tuple[type[BaseException], ...] = (),
-    most_schedules: int = 2_000,
+    may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
+    leave_out: Collection[str] = (),
+    bounds: Bounds | None = None,
 ) -> Exploration:
     """Run the workers from ``setup`` under every schedule that matters.
 
+    Args:
+        workers: functions of their `Links`, each as if on a machine of its own; ``w1``, ``w2`` …
+            in the report.
+        setup: makes the state from which every run begins, on empty servers.
+        invariant: looks at the end of each run, with links of its own; it fails by an
+            `AssertionError` or by returning `False`. Without it, the end (tables, keys and what the
+            workers returned) must equal the end of some serial order of the workers, generated ids,
+            uuids and times compared up to their names.
+        servers: a PostgreSQL and a Redis that the kit may empty; those of the surroundings (the
+            ``postgres`` and ``redis`` fixtures) when left out.
+        scheduler: how to search; exhaustively when left out.
+        may_raise: exceptions that a worker may end with; it then counts as absent in the serial
+            comparison.
+        leave_out: what the serial comparison does not look at: tables and columns (``orders``,
+            ``orders.created_at``) and keys (``redis lock:*``).
+        bounds: where the search gives up without an answer.
+
+    Returns:
+        What was found; its verdict is green.
+
     Raises:
-        PromiseBrokenError: a schedule broke the invariant, a worker raised something that
-            ``may_raise`` does not name, or the search could not be finished.
+        PromiseBrokenError: a schedule broke the promise, or a worker raised something that
+            ``may_raise`` does not name. It carries the counterexample.
+        UndecidedError: the search could not be finished, and why.
+        ValueError: no workers, or no servers.
     """
-    search = _Search(workers, setup, invariant, servers, may_raise, most_schedules)
-    exploration = await asyncio.to_thread(search.complete, scheduler or ExhaustiveScheduler())
+    surroundings = ambient()
+    judge = SerialJudge(leave_out) if invariant is None else InvariantJudge(invariant)
+    expected = may_raise if isinstance(may_raise, tuple) else (may_raise,)
+    exploration = Exploration(
+        {f"w{number}": _name(worker) for number, worker in enumerate(workers, start=1)}
+    )
+    job = _Job(
+        workers,
+        setup,
+        judge,
+        _servers(servers, surroundings, workers),
+        scheduler or ExhaustiveScheduler(),
+        expected,
+        bounds or Bounds(),
+        exploration,
+        surroundings,
+    )
+    await _in_a_thread(job)
+    surroundings.ended(exploration)
     if not exploration.verdict.is_green:
-        raise PromiseBrokenError(exploration)
+        is_broken = exploration.verdict.kind is VerdictKind.ILLEGAL
+        raise (PromiseBrokenError if is_broken else UndecidedError)(exploration)
     return exploration
 
 
-@dataclass(slots=True)
-class _Search:
-    workers: Sequence[Body]
-    setup: Check
-    invariant: Check
-    servers: Servers
-    may_raise: tuple[type[BaseException], ...]
-    most_schedules: int
+class _Job:
+    """A search in an event loop of its own, in a thread of its own."""
 
-    def complete(self, scheduler: Scheduler) -> Exploration:
+    def __init__(  # noqa: PLR0917 - all that `explore` was given
+        self,
+        workers: Sequence[Body],
+        setup: Setup | None,
+        judge: Judge,
+        servers: Servers,
+        scheduler: Scheduler,
+        may_raise: tuple[type[BaseException], ...],
+        bounds: Bounds,
+        exploration: Exploration,
+        surroundings: Ambient,
+    ) -> None:
+        self._workers = workers
+        self._setup = setup
+        self._judge = judge
+        self._servers = servers
+        self._scheduler = scheduler
+        self._may_raise = may_raise
+        self._bounds = bounds
+        self._exploration = exploration
+        self._surroundings = surroundings
+        self._loop: VirtualClockLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_cancelled = False
+
+    def run(self) -> None:
+        """Search to the end; call it in the thread."""
         loop = VirtualClockLoop()
         try:
-            return loop.run_until_complete(self._search(loop, scheduler))
+            self._task = loop.create_task(self._search(loop))
+            self._loop = loop
+            if self._is_cancelled:
+                self._task.cancel()
+            loop.run_until_complete(self._task)
         finally:
+            self._loop = None
+            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
-    async def _search(self, loop: VirtualClockLoop, scheduler: Scheduler) -> Exploration:
-        exploration = Exploration(Verdict(VerdictKind.UNKNOWN, reason="nothing was run"))
-        admin = await _connect(self.servers, "postgres")
+    def cancel(self) -> None:
+        """End the search soon, everything closed; call it from any other thread."""
+        self._is_cancelled = True
+        loop, task = self._loop, self._task
+        if loop is not None and task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    async def _search(self, loop: VirtualClockLoop) -> None:
+        admin = await connect(self._servers, "postgres")
         try:
-            start = await self._prepare(admin)
-            while scheduler.start():
-                if exploration.schedules >= self.most_schedules:
-                    exploration.verdict = Verdict(
-                        VerdictKind.UNKNOWN, reason=f"{self.most_schedules} schedules ran out"
-                    )
-                    return exploration
-                exploration.schedules += 1
-                await start.restore(admin)
-                broken = await self._run(loop, scheduler)
-                if broken is not None:
-                    exploration.counterexample = broken
-                    exploration.verdict = Verdict(VerdictKind.ILLEGAL, reason=broken.reason)
-                    return exploration
-            exploration.verdict = (
-                Verdict(VerdictKind.LEGAL)
-                if scheduler.is_complete
-                else Verdict(VerdictKind.UNKNOWN, reason=f"left out: {scheduler.cut_reason}")
-            )
-        except (StageError, NotDeterministicError) as error:
-            exploration.verdict = Verdict(VerdictKind.UNKNOWN, reason=str(error))
+            start = await Start.made_by(self._setup, self._servers, admin)
+            runner = Runner(loop, self._servers, admin, start, self._workers)
+            search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
+            await search.complete(*self._schedules())
+            self._keep()
         finally:
-            await _drop(admin)
+            await drop(admin)
             await admin.close()
-        return exploration
 
-    async def _prepare(self, admin: "asyncpg.Connection[asyncpg.Record]") -> "_Start":
-        """Run ``setup`` once, and remember what it made."""
-        await _drop(admin)
-        await admin.execute(f"CREATE DATABASE {_TEMPLATE}")
-        client = Redis.from_url(self.servers.redis.url)
-        await client.flushall()
-        await client.aclose()
-        before = self.servers.postgres.using(_TEMPLATE)
-        await self.setup(Links(before.url, self.servers.redis.url))
-        return await _Start.of(self.servers)
+    def _schedules(self) -> tuple[Scheduler, Sequence[Schedule]]:
+        """The scheduler, and what failed before."""
+        around = self._surroundings
+        if around.replay is not None:
+            return ReplayScheduler(around.replay), ()
+        return self._scheduler, around.memory.recall(around.name) if around.memory else ()
 
-    async def _run(self, loop: VirtualClockLoop, scheduler: Scheduler) -> Counterexample | None:
-        own = Servers(self.servers.postgres.using(_RUN), self.servers.redis)
-        links = Links(own.postgres.url, own.redis.url)
-        folder = Path(tempfile.mkdtemp(prefix="ct-"))
-        watching = await _connect(self.servers, _RUN)
-        stage = Stage(loop, own, await LockWatcher.on(watching), folder)
-        choices: list[Choice] = []
+    def _keep(self) -> None:
+        """Remember a failure for the next time; forget those of a search that is green."""
+        memory, name = self._surroundings.memory, self._surroundings.name
+        if memory is None or self._surroundings.replay is not None:
+            return
+        if self._exploration.verdict.is_green:
+            memory.forget(name)
+        elif self._exploration.counterexample is not None:
+            memory.remember(name, self._exploration.counterexample.schedule)
+
+
+async def _in_a_thread(job: _Job) -> None:
+    """Run a job beside the caller's own loop; whoever is cancelled waits until it has let go."""
+    with ThreadPoolExecutor(1, "contention") as executor:
+        running = asyncio.get_running_loop().run_in_executor(executor, job.run)
         try:
-            await stage.enter(self.workers)
-            while options := stage.options():
-                chosen = scheduler.choose(options)
-                if chosen is None:
-                    return None
-                choices.append(Choice(chosen))
-                scheduler.executed(Effect(await stage.step(chosen)))
-            reason = self._wrong_end(stage)
-        finally:
-            await stage.leave()
-            await watching.close()
-            shutil.rmtree(folder, ignore_errors=True)
-        if not reason:
-            reason = await self._broken(links)
-        if not reason:
-            return None
-        return Counterexample(Schedule(tuple(choices)), tuple(stage.steps), reason)
-
-    def _wrong_end(self, stage: Stage) -> str:
-        if not stage.has_ended:
-            raise StageError(f"{', '.join(stage.stuck)} neither ends, waits nor asks")
-        for name, result in stage.results().items():
-            if isinstance(result, BaseException) and not isinstance(result, self.may_raise):
-                return f"{name} raised {type(result).__name__}: {result}"
-        return ""
-
-    async def _broken(self, links: Links) -> str:
-        try:
-            verdict = await self.invariant(links)
-        except AssertionError as error:
-            return f"the invariant does not hold: {str(error) or 'an assertion failed'}"
-        return "the invariant does not hold" if verdict is False else ""
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            job.cancel()
+            await asyncio.wait([running])
+            raise
 
 
-async def _connect(servers: Servers, database: str) -> "asyncpg.Connection[asyncpg.Record]":
-    postgres = servers.postgres
-    return await asyncpg.connect(
-        host=str(postgres.folder), port=postgres.port, user=postgres.user, database=database
-    )
+def _servers(given: Servers | None, surroundings: Ambient, workers: Sequence[Body]) -> Servers:
+    if not workers:
+        raise ValueError("there are no workers to explore")
+    servers = given or surroundings.servers
+    if servers is None:
+        raise ValueError(
+            "no servers: ask for the fixtures postgres and redis in the test, or give servers="
+        )
+    return servers
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """The state from which every run begins: a template database, and keys with what they hold."""
-
-    servers: Servers
-    keys: tuple[tuple[bytes, bytes, int], ...]
-
-    @classmethod
-    async def of(cls, servers: Servers) -> "_Start":
-        client = Redis.from_url(servers.redis.url)
-        keys = []
-        for name in await client.keys("*"):
-            dumped = await client.dump(name)
-            if isinstance(name, bytes) and dumped is not None:
-                keys.append((name, dumped, max(0, await client.pttl(name))))
-        await client.aclose()
-        return cls(servers, tuple(keys))
-
-    async def restore(self, admin: "asyncpg.Connection[asyncpg.Record]") -> None:
-        await admin.execute(f"DROP DATABASE IF EXISTS {_RUN} WITH (FORCE)")
-        await admin.execute(f"CREATE DATABASE {_RUN} TEMPLATE {_TEMPLATE}")
-        client = Redis.from_url(self.servers.redis.url)
-        await client.flushall()
-        await client.script_flush()
-        for name, dumped, remaining_ms in self.keys:
-            await client.restore(name, remaining_ms, dumped)
-        await client.aclose()
-
-
-async def _drop(admin: "asyncpg.Connection[asyncpg.Record]") -> None:
-    for name in (_RUN, _TEMPLATE):
-        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+def _name(worker: Body) -> str:
+    return getattr(worker, "__qualname__", type(worker).__name__).removeprefix("<locals>.")

@@ -71,6 +71,11 @@ class Servers:
     postgres: PostgresServer
     redis: RedisServer
 
+    @property
+    def links(self) -> "Links":
+        """Their own addresses, without a gate."""
+        return Links(self.postgres.url, self.redis.url)
+
 
 @dataclass(frozen=True, slots=True)
 class Links:

@@ -1,0 +1,1 @@
+"""Runs of workers under a scheduler, and the judgement of what they leave behind."""

@@ -1,0 +1,154 @@
+"""Whether a run may end as it did: by the user's invariant, or by some serial order."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+from contention.checkers.renaming import same_up_to_names
+from contention.checkers.results import with_results_as_tables
+from contention.checkers.serial import serial_orders
+from contention.model.outcomes import Outcome
+from contention.schedulers.serial import SerialScheduler
+from contention.search.runs import Ended, Runner
+from contention.search.start import RUN, connect
+from contention.wire.outcome_reader import plan_tables, read_keys, read_tables
+from contention.wire.servers import Links
+
+Check = Callable[[Links], Awaitable[object]]
+
+_KEYS_PREFIX = "redis "
+
+
+class Judge(Protocol):
+    """Looks at the end of a run."""
+
+    async def objection(self, runner: Runner, ended: Ended) -> str:
+        """What is wrong with the end of the latest run, as a sentence; empty when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvariantJudge:
+    """The user's own check; an `AssertionError` or `False` says that it does not hold."""
+
+    invariant: Check
+
+    async def objection(self, runner: Runner, ended: Ended) -> str:  # noqa: ARG002 - a judge's signature
+        """What the invariant says."""
+        try:
+            verdict = await self.invariant(runner.links)
+        except AssertionError as error:
+            return f"the invariant does not hold: {str(error) or 'an assertion failed'}"
+        return "the invariant does not hold" if verdict is False else ""
+
+
+@dataclass(slots=True)
+class SerialJudge:
+    """What some serial order leaves behind is right; everything else is wrong.
+
+    Attributes:
+        leave_out: tables, columns (``orders.created_at``) and keys (``redis lock:*``) that do not
+            matter.
+    """
+
+    leave_out: Collection[str] = ()
+    _serial: dict[frozenset[str], list[tuple[tuple[str, ...], Outcome]]] = field(
+        default_factory=dict
+    )
+    _right: list[Outcome] = field(default_factory=list)
+
+    async def objection(self, runner: Runner, ended: Ended) -> str:
+        """That no serial order of those who did not raise ends like this."""
+        found = await self._outcome(runner, ended)
+        if any(_same(found, seen) for seen in self._right):
+            return ""
+        present = _present(ended)
+        for _, serial in await self._serial_outcomes(runner, present):
+            if _same(found, serial):
+                self._right.append(found)
+                return ""
+        return self._told(found, present)
+
+    async def _serial_outcomes(
+        self, runner: Runner, present: frozenset[str]
+    ) -> list[tuple[tuple[str, ...], Outcome]]:
+        """What each order leaves behind in which all of them, and nobody else, do their work."""
+        if present not in self._serial:
+            self._serial[present] = []
+            for order in serial_orders(sorted(present)):
+                scheduler = SerialScheduler(order)
+                scheduler.start()
+                ended = await runner.run(scheduler, only=present)
+                if not ended.is_given_up and _present(ended) == present:
+                    self._serial[present].append((order, await self._outcome(runner, ended)))
+        return self._serial[present]
+
+    async def _outcome(self, runner: Runner, ended: Ended) -> Outcome:
+        connection = await connect(runner.servers, RUN)
+        client = Redis.from_url(runner.links.redis_url)
+        try:
+            keys = [one.removeprefix(_KEYS_PREFIX) for one in self.leave_out if _is_key(one)]
+            tables = [one for one in self.leave_out if not _is_key(one)]
+            return Outcome(
+                await read_tables(connection, await plan_tables(connection, tables)),
+                await read_keys(client, keys),
+                {name: ended.results[name] for name in _present(ended)},
+            )
+        finally:
+            await client.aclose()
+            await connection.close()
+
+    def _told(self, found: Outcome, present: frozenset[str]) -> str:
+        serial = self._serial[present]
+        if not serial:
+            return f"no serial order of {_listed(present)} ends without an exception"
+        differences = (
+            f"{', then '.join(order)} would have left {_difference(found, outcome)}"
+            for order, outcome in serial
+        )
+        return f"no serial order ends like this: {'; '.join(differences)}"
+
+
+def _present(ended: Ended) -> frozenset[str]:
+    """Those who did not raise: whoever did counts as absent."""
+    return frozenset(
+        name for name, result in ended.results.items() if not isinstance(result, BaseException)
+    )
+
+
+def _is_key(name: str) -> bool:
+    return name.startswith(_KEYS_PREFIX)
+
+
+def _same(one: Outcome, other: Outcome) -> bool:
+    return same_up_to_names(one, other) or same_up_to_names(
+        with_results_as_tables(one), with_results_as_tables(other)
+    )
+
+
+def _difference(found: Outcome, serial: Outcome) -> str:
+    """The first thing that a serial order leaves otherwise, in a few words."""
+    for name in sorted({*found.tables, *serial.tables}):
+        ours, theirs = found.tables.get(name), serial.tables.get(name)
+        if ours is None or theirs is None:
+            return f"{'no' if theirs is None else 'a'} table {name}"
+        if sorted(map(repr, ours.rows)) != sorted(map(repr, theirs.rows)):
+            return f"{_rows(theirs.rows)} in {name} instead of {_rows(ours.rows)}"
+    for name in sorted({*found.keys, *serial.keys}):
+        if found.keys.get(name) != serial.keys.get(name):
+            return f"{serial.keys.get(name)} in key {name} instead of {found.keys.get(name)}"
+    for name in sorted(serial.results):
+        if found.results.get(name) != serial.results[name]:
+            return f"{name} with {serial.results[name]!r} instead of {found.results.get(name)!r}"
+    return "generated values that belong together in another way"
+
+
+def _rows(rows: Sequence[tuple[object, ...]], most: int = 5) -> str:
+    shown = [f"({', '.join(map(str, row))})" for row in sorted(rows, key=repr)[:most]]
+    more = f" and {len(rows) - most} more" if len(rows) > most else ""
+    return f"{', '.join(shown) or 'nothing'}{more}"
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "nobody"

@@ -1,0 +1,169 @@
+"""The search: one run after another until a schedule fails, or none is left."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from contention.model.schedules import Schedule
+from contention.model.steps import Run
+from contention.model.verdicts import Verdict, VerdictKind
+from contention.schedulers.bounded import BoundedScheduler
+from contention.schedulers.replay import ReplayScheduler
+from contention.schedulers.scheduler import NotDeterministicError, Scheduler
+from contention.search.determinism import difference
+from contention.search.exploration import Exploration
+from contention.search.judges import Judge
+from contention.search.runs import Ended, Runner
+from contention.wire.stage import StageError
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where a search ends without an answer.
+
+    Attributes:
+        schedules: so many at most.
+        seconds: for so long at most.
+        shrinking: so many schedules at most to find a counterexample with fewer switches.
+    """
+
+    schedules: int = 20_000
+    seconds: float = 600.0
+    shrinking: int = 100
+
+
+class _OutOfBoundsError(Exception):
+    """The bounds are reached; it says which."""
+
+
+@dataclass(slots=True)
+class Search:
+    """A search over the schedules of some workers.
+
+    Attributes:
+        runner: runs them.
+        judge: looks at how each run ends.
+        may_raise: exceptions that a worker may end with.
+        bounds: where it gives up.
+    """
+
+    runner: Runner
+    judge: Judge
+    may_raise: tuple[type[BaseException], ...]
+    bounds: Bounds
+    exploration: Exploration
+    _began_at: float = field(default_factory=time.monotonic)
+
+    async def complete(self, scheduler: Scheduler, known: Sequence[Schedule] = ()) -> None:
+        """Try what failed before, then everything; the answer is in the exploration."""
+        try:
+            broken = await self._first_failure(scheduler, known)
+            if broken is None:
+                self.exploration.verdict = _verdict(scheduler)
+            else:
+                await self._report(broken, is_shrunk=not isinstance(scheduler, ReplayScheduler))
+        except (StageError, NotDeterministicError, _OutOfBoundsError) as error:
+            self._undecided(str(error))
+        finally:
+            self.exploration.seconds = time.monotonic() - self._began_at
+
+    async def _first_failure(self, scheduler: Scheduler, known: Sequence[Schedule]) -> Run | None:
+        for schedule in known:
+            try:
+                broken = await self._failure_of(ReplayScheduler(schedule))
+            except NotDeterministicError:  # it belongs to the program as it was before
+                continue
+            if broken is not None:
+                return broken
+        return await self._failure_of(scheduler)
+
+    async def _failure_of(self, scheduler: Scheduler) -> Run | None:
+        """The first run that fails; `None` when the scheduler has no other."""
+        is_first = True
+        while scheduler.start():
+            self._within_bounds()
+            run = await self._judged(scheduler)
+            self.exploration.schedules += 1
+            self.exploration.given_up += run is None
+            if run is not None and run.reason:
+                return run
+            if is_first and run is not None:
+                await self._repeat(run)
+            is_first = False
+        return None
+
+    async def _judged(self, scheduler: Scheduler) -> Run | None:
+        """A run with what is wrong with it; `None` for one whose end is known already."""
+        ended = await self.runner.run(scheduler)
+        if ended.is_given_up:
+            return None
+        reason = self._raised(ended) or await self.judge.objection(self.runner, ended)
+        return Run(ended.run.schedule, ended.run.steps, reason)
+
+    def _raised(self, ended: Ended) -> str:
+        for name, result in ended.results.items():
+            if isinstance(result, BaseException) and not isinstance(result, self.may_raise):
+                return f"{name} raised {type(result).__name__}: {result}"
+        return ""
+
+    async def _repeat(self, run: Run) -> Run:
+        """The same schedule once more: it must give the same steps.
+
+        Raises:
+            StageError: it does not; the error names the first difference.
+        """
+        scheduler = ReplayScheduler(run.schedule)
+        scheduler.start()
+        try:
+            again = await self.runner.run(scheduler)
+        except NotDeterministicError as error:
+            raise StageError(
+                f"the same schedule does not lead to the same steps: {error}"
+            ) from None
+        found = difference(run.steps, again.run.steps)
+        if found.in_shape:
+            raise StageError(f"the same schedule does not give the same steps: {found.in_shape}")
+        if found.in_values and found.in_values not in self.exploration.notes:
+            self.exploration.notes.append(found.in_values)
+        return Run(again.run.schedule, again.run.steps, run.reason)
+
+    async def _report(self, broken: Run, *, is_shrunk: bool) -> None:
+        """The failure, made as short as the bounds allow, and seen once more."""
+        shortest = await self._shrunk(broken) if is_shrunk else broken
+        await self._repeat(shortest)
+        self.exploration.counterexample = shortest
+        self.exploration.verdict = Verdict(VerdictKind.ILLEGAL, reason=shortest.reason)
+
+    async def _shrunk(self, broken: Run) -> Run:
+        """A failure with the fewest preemptions, as far as so many schedules can find one."""
+        left = self.bounds.shrinking
+        for preemptions in range(broken.schedule.switches):
+            scheduler = BoundedScheduler(preemptions)
+            while left and scheduler.start():
+                left -= 1
+                self.exploration.shrinking += 1
+                run = await self._judged(scheduler)
+                if run is not None and run.reason:
+                    return min(run, broken, key=lambda one: one.schedule.switches)
+        return broken
+
+    def _within_bounds(self) -> None:
+        if self.exploration.schedules >= self.bounds.schedules:
+            raise _OutOfBoundsError(f"{self.bounds.schedules:,} schedules ran out")
+        if time.monotonic() - self._began_at > self.bounds.seconds:
+            raise _OutOfBoundsError(
+                f"{self.bounds.seconds:g} seconds ran out after "
+                f"{self.exploration.schedules:,} schedules"
+            )
+
+    def _undecided(self, reason: str) -> None:
+        self.exploration.verdict = Verdict(VerdictKind.UNKNOWN, reason=reason)
+
+
+def _verdict(scheduler: Scheduler) -> Verdict:
+    """What it means that no schedule of a scheduler failed."""
+    if scheduler.is_complete:
+        return Verdict(VerdictKind.LEGAL)
+    if isinstance(scheduler, BoundedScheduler) and scheduler.has_finished:
+        return Verdict(VerdictKind.LEGAL_UP_TO, preemptions=scheduler.preemptions)
+    return Verdict(VerdictKind.UNKNOWN, reason=f"left out: {scheduler.cut_reason}")
