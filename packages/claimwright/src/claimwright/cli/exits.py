@@ -19,7 +19,8 @@ class Exit(IntEnum):
     UNAVAILABLE = 4
     """A server cannot be reached or has another schema."""
     UNFINISHED = 5
-    """A calculation failed or gave way to another worker; run it again."""
+    """Something is left to do, all else is done: a calculation failed or gave way to another
+    worker, run it again; or a stored policy or product cannot be used."""
     PENDING = 6
     """`verify` found nothing wrong, but requested work is still pending."""
     PARTLY_REFUSED = 7
@@ -36,6 +37,7 @@ EXIT_OF_ERROR: Mapping[type[errors.ClaimwrightError], Exit] = {
     errors.InvalidInputError: Exit.INVALID,
     errors.InvalidTransitionError: Exit.INVALID,
     errors.NotFoundError: Exit.NOT_FOUND,
+    errors.UnusableRecordError: Exit.UNFINISHED,
     errors.CalculationError: Exit.UNFINISHED,
     errors.InvariantViolationError: Exit.DIFFERENCE,
     errors.DatabaseUnavailableError: Exit.UNAVAILABLE,

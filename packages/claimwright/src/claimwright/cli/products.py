@@ -13,7 +13,7 @@ from claimwright.domain.terms_text import terms_from_toml
 from claimwright.domain.terms_toml import terms_to_toml
 from claimwright.files.texts import read_small_text
 from claimwright.operations import add_product, list_products
-from claimwright.operations.list_products import ListedProduct
+from claimwright.storage.products import StoredVersion, UnusableVersion
 
 app = typer.Typer(
     name="products",
@@ -55,18 +55,22 @@ def list_(*, as_json: AsJson = False) -> None:
     print_table(
         "Products",
         ("product", "version", "peril", "index", "frequency", "tiers", "hash"),
-        (
-            (
-                product.terms.code,
-                product.version,
-                product.terms.peril,
-                _index_in_words(product.terms),
-                product.terms.frequency.value,
-                len(product.terms.schedule.tiers),
-                product.terms.sha256.hex()[:_HASH_DIGITS],
-            )
-            for product in products
-        ),
+        map(_row, products),
+    )
+
+
+def _row(product: StoredVersion | UnusableVersion) -> tuple[object, ...]:
+    if isinstance(product, UnusableVersion):
+        fault = f"cannot be used: {product.fault}"
+        return (product.code, product.version, fault, None, None, None, None)
+    return (
+        product.code,
+        product.version,
+        product.terms.peril,
+        _index_in_words(product.terms),
+        product.terms.frequency.value,
+        len(product.terms.schedule.tiers),
+        product.terms.sha256.hex()[:_HASH_DIGITS],
     )
 
 
@@ -95,7 +99,7 @@ def show(
         _print_terms(product)
 
 
-def _print_terms(product: ListedProduct) -> None:
+def _print_terms(product: StoredVersion) -> None:
     terms = product.terms
     bounds = (terms.index.plausible_minimum, terms.index.plausible_maximum)
     for name, value in (
@@ -126,6 +130,8 @@ def _index_in_words(terms: ProductTerms) -> str:
     return f"{index.kind.value}{window} of {index.variable} ({index.unit})"
 
 
-def _document(product: ListedProduct) -> dict[str, object]:
+def _document(product: StoredVersion | UnusableVersion) -> dict[str, object]:
+    if isinstance(product, UnusableVersion):
+        return {"code": product.code, "version": product.version, "fault": product.fault}
     terms = product.terms
     return {"version": product.version, "sha256": terms.sha256, "terms": terms.as_mapping()}

@@ -73,6 +73,25 @@ class NotFoundError(ClaimwrightError):
         return f"there is no {self.noun} {self.key}"
 
 
+class UnusableRecordError(ClaimwrightError):
+    """A stored policy or product that the rules cannot take; nothing else fails with it.
+
+    Args:
+        noun: ``policy`` or ``product``.
+        name: the policy's number, or the product's code and version.
+        fault: what is wrong with it, as a sentence.
+    """
+
+    def __init__(self, noun: str, name: str, fault: str) -> None:
+        super().__init__(noun, name, fault)
+        self.noun = noun
+        self.name = name
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f"{self.noun} {self.name} cannot be used: {self.fault}"
+
+
 class CalculationError(ClaimwrightError):
     """A calculation that stopped; its transaction was rolled back and it can be done again."""
 

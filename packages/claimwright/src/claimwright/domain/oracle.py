@@ -31,6 +31,7 @@ class DifferenceKind(StrEnum):
     ACCOUNT_DISAGREES = "account_disagrees"
     EVENT_NOT_SUPPORTED = "event_not_supported"
     EVENT_MISSING = "event_missing"
+    UNVERIFIABLE = "unverifiable"
 
     @property
     def may_be_pending(self) -> bool:

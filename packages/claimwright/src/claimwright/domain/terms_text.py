@@ -1,5 +1,6 @@
 """Product terms from TOML or plain mappings, with errors that name the key."""
 
+import json
 import tomllib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -88,6 +89,23 @@ def terms_from_toml(text: str) -> ProductTerms:
     except (ValueError, RecursionError) as error:  # an endless number, endless brackets
         raise InvalidTermsError("terms", f"is not TOML: {error}") from None
     return terms_from_mapping(values)
+
+
+def terms_from_canonical_json(text: str) -> ProductTerms:
+    """The terms that a canonical JSON text stands for.
+
+    Raises:
+        InvalidTermsError: not JSON, terms that may not exist, or another text than the canonical
+            one, whose hash would not be that of the terms.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidTermsError("terms", f"is not JSON: {error}") from None
+    terms = terms_from_mapping(values)
+    if terms.canonical_json != text:
+        raise InvalidTermsError("terms", "is not the canonical text of its terms")
+    return terms
 
 
 def terms_from_mapping(values: Mapping[str, object]) -> ProductTerms:

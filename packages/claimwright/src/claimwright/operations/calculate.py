@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
-import stamina
 from redis.asyncio import Redis
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -19,7 +18,8 @@ from claimwright.domain.facts import EventFacts, PolicyFacts
 from claimwright.domain.layers import ClaimDraft
 from claimwright.domain.terms import ProductTerms
 from claimwright.locks import Lease, LeaseOptions, lease, lease_key
-from claimwright.metrics import CLAIMS_CREATED, TRANSACTIONS_RETRIED
+from claimwright.metrics import CLAIMS_CREATED
+from claimwright.operations.transactions import LEASED_RETRY_SECONDS, attempts
 from claimwright.runtime import current_runtime, get_session
 from claimwright.storage.claims import (
     Claim,
@@ -32,15 +32,9 @@ from claimwright.storage.claims import (
 from claimwright.storage.database import own_transaction
 from claimwright.storage.policies import PolicyRow, lock_policies, read_policy
 from claimwright.storage.risk_events import EventRow, events_for_policy
-from claimwright.storage.transients import is_transient, sqlstate_of
+from claimwright.storage.transients import sqlstate_of
 
 ENGINE_VERSION: Final = version("claimwright")
-# A transaction lasts 80 s at worst (eight statements of 5 s with idles of 5 s between them); with
-# retries begun within 30 s, the last one ends before the lease's 120 s.
-_ATTEMPTS: Final = 6
-_RETRY_SECONDS: Final = 30.0
-_FIRST_WAIT_SECONDS: Final = 0.05
-_LONGEST_WAIT_SECONDS: Final = 1.0
 
 
 class HasId(Protocol):
@@ -119,17 +113,9 @@ class PolicyCalculation:
     async def _retried(
         self, session: AsyncSession, policy_id: int, target_date: date, calculation_id: UUID
     ) -> list[Claim]:
-        attempts = stamina.retry_context(
-            on=_counts_as_transient,
-            attempts=_ATTEMPTS,
-            timeout=_RETRY_SECONDS,
-            wait_initial=_FIRST_WAIT_SECONDS,
-            wait_max=_LONGEST_WAIT_SECONDS,
-            wait_jitter=_FIRST_WAIT_SECONDS,
-        )
         left_behind = "nothing was stored"
         try:
-            async for attempt in attempts:
+            async for attempt in attempts(LEASED_RETRY_SECONDS):
                 with attempt:
                     async with own_transaction(session) as connection:
                         await self.lock_policies(connection, [policy_id])
@@ -204,6 +190,7 @@ async def process_policy_claims(
         LockNotAcquiredError: another worker held the lease all the time; nothing is lost by it.
         SessionInUseError: the session is already in a transaction.
         NotFoundError: there is no such policy.
+        UnusableRecordError: the rules cannot take the policy or its terms.
         CalculationError: the database failed for good. Nothing was stored, or, when it failed
             in the COMMIT and stayed away, perhaps everything was; the message says which. Either
             way the calculation can be done again.
@@ -242,6 +229,7 @@ async def calculate_claims(
 
     Raises:
         NotFoundError: there is no such policy.
+        UnusableRecordError: the rules cannot take the policy or its terms.
     """
     if session is not None:
         _, terms = await read_policy(await session.connection(), policy.id)
@@ -249,10 +237,3 @@ async def calculate_claims(
         async with get_session() as own_session:
             _, terms = await read_policy(await own_session.connection(), policy.id)
     return terms.calculator.calculate(events, policy, [])
-
-
-def _counts_as_transient(error: Exception) -> bool:
-    if not is_transient(error):
-        return False
-    TRANSACTIONS_RETRIED.labels(sqlstate_of(error) or "").inc()
-    return True

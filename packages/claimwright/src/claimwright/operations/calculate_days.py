@@ -1,12 +1,14 @@
 """Evaluate and calculate a stretch of local days: readings to events, events to claims.
 
 Requests that the run covers are finished with the generation that was read before their data;
-what is asked for meanwhile stays pending, and so does everything when a calculation fails.
+what is asked for meanwhile stays pending. What fails, or cannot be used, fails its own group alone:
+everything else is done, and what that group was asked for stays pending too.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
@@ -14,7 +16,7 @@ from typing import Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright.domain.calendar import days_between, local_date, require_known_day
-from claimwright.domain.errors import ClaimwrightError, InvalidInputError, LockNotAcquiredError
+from claimwright.domain.errors import InvalidInputError, LockNotAcquiredError
 from claimwright.domain.facts import covers
 from claimwright.locks import LeaseOptions
 from claimwright.operations.calculate import PolicyCalculation
@@ -26,6 +28,7 @@ from claimwright.storage.groups import (
     Group,
     coverages_of_group,
     direct_event_instants,
+    groups_holding,
     groups_of_policies,
     known_instants,
     made_event_dates,
@@ -36,6 +39,14 @@ from claimwright.storage.requests import (
     RequestKind,
     finish_requests,
     pending_requests,
+)
+from claimwright.storage.risk_events import IndexGroup
+from claimwright.storage.unusable import (
+    ROW_FAULTS,
+    UnusableGroup,
+    UnusableRecord,
+    fault_of,
+    find_unusable,
 )
 
 WORKERS: Final = 16
@@ -96,6 +107,7 @@ class RunReport:
         claims: claims this run created.
         requests_finished: requests that are no longer pending.
         failures: calculations that are still to do.
+        unusable: policies and products that the rules cannot take; theirs are still to do too.
     """
 
     scope: Scope
@@ -106,6 +118,12 @@ class RunReport:
     claims: int = 0
     requests_finished: int = 0
     failures: list[Failure] = field(default_factory=list)
+    unusable: list[UnusableRecord] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything in scope was done."""
+        return not (self.failures or self.unusable)
 
 
 Notify = Callable[[str, int, int], None]
@@ -181,6 +199,8 @@ class _Run:
         self._notify = notify
         self._calculation = calculation
         self._report = RunReport(scope)
+        self._idle: set[IndexGroup] = set()
+        """Groups of which something is left to do: nothing they were asked for is finished."""
 
     async def complete(self) -> RunReport:
         scope = self._scope
@@ -194,16 +214,25 @@ class _Run:
             groups = await groups_of_policies(
                 connection, product_code=scope.product_code, region=scope.region
             )
-        finished = await self._evaluate(groups, everywhere, evaluations)
+            unusable = await find_unusable(connection)
+            in_scope = await find_unusable(
+                connection, product_code=scope.product_code, region=scope.region
+            )
+        self._report.unusable += in_scope.records
+        self._idle |= {group.key for group in unusable.groups}
+        finished = await self._evaluate(groups, [*everywhere, *unusable.whole_groups], evaluations)
         async with transaction(self._runtime) as connection:
             calculations = await pending_requests(
                 connection, RequestKind.CALCULATE, days=(scope.first, scope.last)
             )
-            plan = await self._plan(connection, groups)
+            plan = await self._plan(connection, groups, unusable.policy_ids)
         await self._calculate(plan.work)
-        if not self._report.failures:
-            finished += [request for request in calculations if self._concerns(request, groups)]
-            finished += [request for request in terms if request.policy_id in plan.whole_terms]
+        failed = {failure.policy_id for failure in self._report.failures}
+        async with transaction(self._runtime) as connection:
+            self._idle |= set(await groups_holding(connection, sorted(failed)))
+        finished += [request for request in calculations if self._is_done(request, groups)]
+        whole_terms = plan.whole_terms - failed
+        finished += [request for request in terms if request.policy_id in whole_terms]
 
         async def finish(connection: AsyncConnection) -> int:
             return await finish_requests(connection, finished)
@@ -214,7 +243,7 @@ class _Run:
     async def _evaluate(
         self,
         groups: Sequence[Group],
-        everywhere: Sequence[Group],
+        everywhere: Sequence[Group | UnusableGroup],
         requests: Sequence[PendingRequest],
     ) -> list[PendingRequest]:
         """Evaluate each group's days; returns the requests that nobody else has to look at.
@@ -233,20 +262,36 @@ class _Run:
                     days |= touched
                 else:
                     open_requests.add(request.id)
-            for stretch in stretches(days):
-                evaluated = await self._evaluate_stretch(group, stretch)
-                self._report.days_evaluated += evaluated.days
-                self._report.days_incomplete += evaluated.incomplete
+            try:
+                await self._evaluate_group(group, days)
+            except ROW_FAULTS as error:
+                self._leave_out(group, error)
+                open_requests |= {request.id for request in _of_readings(group, requests)}
         self._notify("Evaluating readings", len(groups), len(groups))
         in_scope = {group.key for group in groups}
-        for group in everywhere:
-            if group.key not in in_scope:
-                open_requests |= {request.id for request in _of_readings(group, requests)}
+        for other in everywhere:
+            if other.key not in in_scope:
+                open_requests |= {request.id for request in _of_readings(other, requests)}
         return [
             request
             for request in requests
             if request.id not in open_requests and self._scope.region in (None, request.region)
         ]
+
+    async def _evaluate_group(self, group: Group, days: Iterable[date]) -> None:
+        for stretch in stretches(days):
+            evaluated = await self._evaluate_stretch(group, stretch)
+            self._report.days_evaluated += evaluated.days
+            self._report.days_incomplete += evaluated.incomplete
+
+    def _leave_out(self, group: Group, error: Exception) -> None:
+        """A row of the group's, stored past the guards, that its evaluation stumbled over."""
+        self._idle.add(group.key)
+        place = (group.terms.code, group.key.region, group.key.zone)
+        record = UnusableRecord(
+            "group", group.key.product_version_id, ", ".join(place), fault_of(error), *place
+        )
+        self._report.unusable.append(record)
 
     async def _evaluate_stretch(self, group: Group, stretch: Sequence[date]) -> Evaluated:
         """In a transaction of its own, again where another run's events were in the way."""
@@ -256,7 +301,9 @@ class _Run:
 
         return await retried(self._runtime, work)
 
-    async def _plan(self, connection: AsyncConnection, groups: Sequence[Group]) -> _Plan:
+    async def _plan(
+        self, connection: AsyncConnection, groups: Sequence[Group], unusable: AbstractSet[int]
+    ) -> _Plan:
         days = (self._scope.first, self._scope.last)
         made = await made_event_dates(connection, days)
         direct = await direct_event_instants(connection, days)
@@ -270,6 +317,8 @@ class _Run:
                     dates.add(day)
             known_dates = [_date_of(instant, group) for instant in known or ()]
             async for coverage in coverages_of_group(connection, group.key):
+                if coverage.policy_id in unusable:
+                    continue
                 plan.work.extend(
                     PolicyDay(coverage.policy_id, day) for day in dates if covers(coverage, day)
                 )
@@ -299,8 +348,8 @@ class _Run:
                     await self._calculate_one(item, options)
                 except LockNotAcquiredError:
                     contended.append(item)
-                except ClaimwrightError as error:
-                    self._report.failures.append(Failure(*item, str(error)))
+                except ROW_FAULTS as error:
+                    self._report.failures.append(Failure(*item, fault_of(error)))
                 self._notify("Calculating claims", len(work) - len(queue), len(work))
 
         async with asyncio.TaskGroup() as group:
@@ -314,9 +363,11 @@ class _Run:
         self._report.calculations += 1
         self._report.claims += len(claims)
 
-    def _concerns(self, request: PendingRequest, groups: Iterable[Group]) -> bool:
-        """Whether every policy that the request's events can concern was in scope."""
+    def _is_done(self, request: PendingRequest, groups: Iterable[Group]) -> bool:
+        """Whether every policy that the request's events can concern was in scope, and is done."""
         if self._scope.region not in (None, request.region):
+            return False
+        if any(_concerns(request, key) for key in self._idle):
             return False
         versions = {group.key.product_version_id for group in groups}
         return self._scope.product_code is None or request.product_version_id in versions
@@ -334,7 +385,17 @@ def _date_of(instant: datetime, group: Group) -> date:
     return local_date(instant, group.key.zone, group.terms.day_boundary)
 
 
-def _of_readings(group: Group, requests: Iterable[PendingRequest]) -> list[PendingRequest]:
+def _concerns(request: PendingRequest, key: IndexGroup) -> bool:
+    """Whether the events of a request can pay policies of a group; without a zone, of any zone."""
+    return (
+        (request.product_version_id, request.region) == (key.product_version_id, key.region)
+        and request.subject in (None, key.zone)
+    )  # fmt: skip
+
+
+def _of_readings(
+    group: Group | UnusableGroup, requests: Iterable[PendingRequest]
+) -> list[PendingRequest]:
     """The requests whose readings the group's index is made of."""
-    readings = (group.key.region, group.terms.index.variable)
+    readings = (group.key.region, group.variable)
     return [request for request in requests if (request.region, request.subject) == readings]

@@ -21,7 +21,7 @@ from claimwright.storage.database import snapshot
 from claimwright.storage.evidence import readings_by_id, restated_values
 from claimwright.storage.groups import Group
 from claimwright.storage.policies import PolicyRow, find_policy_id, read_policy
-from claimwright.storage.products import all_versions
+from claimwright.storage.products import version_number
 from claimwright.storage.readings import readings_between
 from claimwright.storage.requests import group_is_pending, pending_policies
 from claimwright.storage.risk_events import EventRecord, IndexGroup, event_records
@@ -36,6 +36,7 @@ async def explain_one_claim(runtime: Runtime, policy_id: int, claim_id: int) -> 
 
     Raises:
         NotFoundError: there is no such policy or claim.
+        UnusableRecordError: the rules cannot take the policy or its terms.
     """
     async with (
         runtime.sessions() as session,
@@ -63,6 +64,7 @@ async def explain_policy(
 
     Raises:
         NotFoundError: there is no such policy.
+        UnusableRecordError: the rules cannot take the policy or its terms.
         InvalidInputError: not one of a day and a period, or no period of the policy's terms.
     """
     if (day is None) == (period is None):
@@ -112,12 +114,11 @@ async def _read_file(
     ids = [id_ for event in events for id_ in event.reading_ids]
     evaluations = await _evaluations(connection, group, days)
     ids += [point.reading.id for found in evaluations.values() for point in found.points]
-    versions = {id_: version for id_, version, _ in await all_versions(connection)}
     pending = await group_is_pending(connection, group.key, terms.index.variable)
     return PolicyFile(
         policy=policy,
         terms=terms,
-        product_version=versions[policy.product_version_id],
+        product_version=await version_number(connection, policy.product_version_id),
         period_key=key,
         claims=claims,
         events=events,

@@ -10,7 +10,11 @@ from typing import Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright.domain.calendar import zone_named
-from claimwright.domain.errors import InvalidInputError, NotFoundError
+from claimwright.domain.errors import (
+    InvalidInputError,
+    NotFoundError,
+    UnusableRecordError,
+)
 from claimwright.domain.money import from_minor, to_minor
 from claimwright.files.csv_rows import CsvRows
 from claimwright.files.mapping import checked_name
@@ -27,7 +31,7 @@ from claimwright.operations.transactions import retried, transaction
 from claimwright.runtime import Runtime
 from claimwright.storage.listed_policies import ListedPolicy, policies_numbered
 from claimwright.storage.policies import NewPolicy, insert_policies
-from claimwright.storage.products import all_versions
+from claimwright.storage.products import UnusableVersion, all_versions
 
 COLUMNS: Final = (
     "policy_number",
@@ -130,25 +134,32 @@ async def import_policies(
 
 
 class _Products(NamedTuple):
-    """Ids of product versions, and each product's newest version."""
+    """Ids of product versions, each product's newest version, and what is wrong with some."""
 
     ids: Mapping[tuple[str, int], int]
     newest: Mapping[str, int]
+    faults: Mapping[int, str]
 
     def id_of(self, code: str, version: int | None) -> int:
         number = self.newest.get(code) if version is None else version
         found = None if number is None else self.ids.get((code, number))
         if found is None:
             raise NotFoundError("product", code if version is None else f"{code} version {version}")
+        if found in self.faults:
+            name = f"{code} version {number}"
+            raise UnusableRecordError("product", name, self.faults[found])
         return found
 
 
 async def _products(runtime: Runtime) -> _Products:
     async with transaction(runtime) as connection:
         versions = await all_versions(connection)
-    ids = {(terms.code, number): version_id for version_id, number, terms in versions}
-    # Versions come in rising order, so that the last of a code is its newest.
-    return _Products(ids, {terms.code: number for _, number, terms in versions})
+    return _Products(
+        ids={(version.code, version.version): version.id for version in versions},
+        # Versions come in rising order, so that the last of a code is its newest.
+        newest={version.code: version.version for version in versions},
+        faults={v.id: v.fault for v in versions if isinstance(v, UnusableVersion)},
+    )
 
 
 class _Reader:
@@ -175,7 +186,7 @@ class _Reader:
         version = _version(cells.get("version", ""))
         try:
             self._products.id_of(cells["product"], version)
-        except NotFoundError as error:
+        except (NotFoundError, UnusableRecordError) as error:
             raise InvalidInputError(str(error)) from None
         policy = _PolicyRow(
             policy_number=cells["policy_number"],
@@ -252,12 +263,20 @@ async def _store(
         if number in added and policy is firsts[number]:
             report.added += 1
             continue
-        known = _row_of(stored[number]) if number in stored else firsts[number]
-        if difference := _difference(policy, known):
+        if difference := _difference_from(policy, stored.get(number), firsts[number]):
             row, cells = accepted.row
             refusals.add(RefusedRow(row, difference, cells))
         else:
             report.known += 1
+
+
+def _difference_from(
+    policy: _PolicyRow, stored: ListedPolicy | None, first: _PolicyRow
+) -> str | None:
+    """How a row differs from what is stored, or else from the first row of its number."""
+    if stored is not None and stored.fault is not None:
+        return f"policy {policy.policy_number} is stored and cannot be used: {stored.fault}"
+    return _difference(policy, first if stored is None else _row_of(stored))
 
 
 def _new_policy(policy: _PolicyRow, products: _Products) -> NewPolicy:
@@ -279,7 +298,7 @@ def _row_of(stored: ListedPolicy) -> _PolicyRow:
         product=stored.product,
         version=stored.product_version,
         region=stored.region,
-        coverage_minor=to_minor(stored.coverage_amount, stored.currency),
+        coverage_minor=stored.coverage_minor,
         currency=stored.currency,
         zone=stored.zone,
         first_day=stored.first_day,

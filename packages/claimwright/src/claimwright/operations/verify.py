@@ -41,6 +41,7 @@ from claimwright.storage.requests import (
     pending_work,
 )
 from claimwright.storage.risk_events import EventRow, events_of_group
+from claimwright.storage.unusable import ROW_FAULTS, UnusableRecord, fault_of, find_unusable
 from claimwright.storage.withdrawals import withdrawals_of_policies
 
 POLICIES_AT_ONCE: Final = 500
@@ -59,7 +60,8 @@ class Verdict(StrEnum):
     PENDING = "pending"
     """Work is pending, and nothing is wrong that this work could not make good."""
     DIFFERENT = "different"
-    """Something is paid that is not due, or is missing though no pending work would pay it."""
+    """Something is paid that is not due, is missing though no pending work would pay it, or cannot
+    be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,17 @@ class Finding:
     """One difference, with where it is.
 
     Attributes:
+        region: `None`, as ``zone``, for a product that cannot be verified anywhere.
         day: of a difference between events and readings; policies have periods.
-        due_minor: what is due (or the most that may be), in minor units; `None` for events.
+        due_minor: what is due (or the most that may be), in minor units; `None` for events and
+            for what cannot be verified.
         pending: whether work that is pending for it could make it good.
     """
 
     kind: DifferenceKind
     product: str
-    region: str
-    zone: str
+    region: str | None
+    zone: str | None
     policy_number: str | None
     period_key: str | None
     day: date | None
@@ -92,6 +96,7 @@ class Verification:
 
     Attributes:
         snapshot_at: the one moment of the database that was looked at.
+        policies: those that could be verified, as ``periods`` and ``claims`` are theirs.
         periods: benefit periods with live claims.
         claims: live claims.
         paid_minor: what they pay, in minor units by currency.
@@ -144,12 +149,19 @@ async def verify(
         await require_known(connection, product_code=product_code, region=region)
         pending = await pending_work(connection, product_code=product_code, region=region)
         groups = await groups_of_policies(connection, product_code=product_code, region=region)
-        tally = _Tally(most_findings)
+        unusable = await find_unusable(connection, product_code=product_code, region=region)
+        tally = _Tally(most_findings, unusable.policy_ids)
+        for record in unusable.records:
+            tally.add_unusable(record)
         terms = [await term_of_group(connection, group.key) for group in groups]
         total = sum(count for count, _ in terms)
         for group, (_, term) in zip(groups, terms, strict=True):
             notify(f"Reading {group.key.region}", tally.policies, total)
-            weather = await _read_weather(connection, group, term, tally)
+            try:
+                weather = await _read_weather(connection, group, term, tally)
+            except ROW_FAULTS as error:
+                tally.add_unverifiable(group, error)
+                continue
             async for page in _pages(connection, weather, policies_at_once):
                 for case in page:
                     tally.add_policy(weather, case)
@@ -192,6 +204,7 @@ class _Case:
 @dataclass(slots=True)
 class _Tally:
     most_findings: int
+    unusable_policy_ids: frozenset[int]
     policies: int = 0
     periods: int = 0
     claims: int = 0
@@ -201,6 +214,19 @@ class _Tally:
     lost: int = 0
 
     def add_policy(self, weather: _Weather, case: _Case) -> None:
+        """Hold a policy's claims against what is due; one that the rules cannot take is named."""
+        if case.policy.id in self.unusable_policy_ids:
+            return
+        try:
+            found = _policy_differences(weather, case)
+        except ROW_FAULTS as error:
+            self.add_unverifiable(weather.group, error, case.policy.policy_number)
+            return
+        self._count(case)
+        for difference in found:
+            self._add(_finding_of_policy(weather, case, difference))
+
+    def _count(self, case: _Case) -> None:
         periods = live_layers(case.claims)
         self.policies += 1
         self.periods += len(periods)
@@ -210,12 +236,36 @@ class _Tally:
             for layers in periods.values()
             for claim in layers
         )
-        for found in _policy_differences(weather, case):
-            self._add(_finding_of_policy(weather, case, found))
 
     def add_events(self, group: Group, found: Iterable[EventDifference], *, pending: bool) -> None:
         for difference in found:
             self._add(_finding_of_event(group, difference, pending=pending))
+
+    def add_unusable(self, record: UnusableRecord) -> None:
+        is_policy = record.noun == "policy"
+        self._add(
+            _unverifiable(
+                str(record),
+                product=record.product,
+                region=record.region,
+                zone=record.zone,
+                policy_number=record.name if is_policy else None,
+            )
+        )
+
+    def add_unverifiable(
+        self, group: Group, error: Exception, policy_number: str | None = None
+    ) -> None:
+        """A group, or one policy of it, with a row stored past the guards."""
+        self._add(
+            _unverifiable(
+                f"cannot be verified: {fault_of(error)}",
+                product=group.terms.code,
+                region=group.key.region,
+                zone=group.key.zone,
+                policy_number=policy_number,
+            )
+        )
 
     def _add(self, finding: Finding) -> None:
         self.kinds[finding.kind] += 1
@@ -350,6 +400,30 @@ def _finding_of_policy(weather: _Weather, case: _Case, found: Difference) -> Fin
         currency=case.policy.currency,
         pending=found.may_be_pending and case.pending,
         sentence=found.sentence,
+    )
+
+
+def _unverifiable(
+    sentence: str,
+    *,
+    product: str,
+    region: str | None,
+    zone: str | None,
+    policy_number: str | None,
+) -> Finding:
+    return Finding(
+        kind=DifferenceKind.UNVERIFIABLE,
+        product=product,
+        region=region,
+        zone=zone,
+        policy_number=policy_number,
+        period_key=None,
+        day=None,
+        due_minor=None,
+        paid_minor=None,
+        currency=None,
+        pending=False,
+        sentence=sentence,
     )
 
 

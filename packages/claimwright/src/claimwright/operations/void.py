@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import stamina
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -16,16 +15,13 @@ from claimwright.domain.errors import (
 )
 from claimwright.domain.lifecycle import ClaimStatus, is_live
 from claimwright.domain.references import claim_reference
+from claimwright.operations.transactions import LEASED_RETRY_SECONDS, attempts
 from claimwright.storage.claims import ClaimRow, claims_of_policy, void_claims
 from claimwright.storage.database import own_transaction
 from claimwright.storage.policies import lock_policies
-from claimwright.storage.transients import is_transient, sqlstate_of
+from claimwright.storage.transients import sqlstate_of
 from claimwright.storage.withdrawals import insert_withdrawal, withdrawals_of_policies
 
-_ATTEMPTS: Final = 6
-_RETRY_SECONDS: Final = 30.0
-_FIRST_WAIT_SECONDS: Final = 0.05
-_LONGEST_WAIT_SECONDS: Final = 1.0
 _LONGEST_TEXT: Final = 1_000
 
 
@@ -82,16 +78,8 @@ async def void_claim(session: AsyncSession, request: VoidRequest) -> Voided:
         CalculationError: the database failed for good; nothing was stored.
     """
     planned: _Plan | None = None
-    attempts = stamina.retry_context(
-        on=is_transient,
-        attempts=_ATTEMPTS,
-        timeout=_RETRY_SECONDS,
-        wait_initial=_FIRST_WAIT_SECONDS,
-        wait_max=_LONGEST_WAIT_SECONDS,
-        wait_jitter=_FIRST_WAIT_SECONDS,
-    )
     try:
-        async for attempt in attempts:
+        async for attempt in attempts(LEASED_RETRY_SECONDS):
             with attempt:
                 async with own_transaction(session) as connection:
                     await lock_policies(connection, [request.policy_id])

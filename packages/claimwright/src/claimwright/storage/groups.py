@@ -1,16 +1,17 @@
 """Groups: the (terms, region, zone) in which policies are held, and what they have to do."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from claimwright.domain.calendar import zone_names
 from claimwright.domain.errors import NotFoundError
 from claimwright.domain.terms import ProductTerms
 from claimwright.storage.policies import Policy, PolicyRow
-from claimwright.storage.products import ProductVersion, read_terms
+from claimwright.storage.products import ProductVersion, read_terms, terms_fault
 from claimwright.storage.risk_events import IndexGroup, RiskEvent
 
 _PAGE = 5_000
@@ -30,6 +31,11 @@ class Group:
     key: IndexGroup
     terms: ProductTerms
 
+    @property
+    def variable(self) -> str:
+        """The readings its index is made of."""
+        return self.terms.index.variable
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
@@ -44,7 +50,10 @@ class Coverage:
 async def groups_of_policies(
     connection: AsyncConnection, *, product_code: str | None = None, region: str | None = None
 ) -> list[Group]:
-    """The groups in which policies are held, of one product or region where named."""
+    """The groups in which policies are held, of one product or region where named.
+
+    Those that the rules can take; `unusable.find_unusable` names the others.
+    """
     query = select(
         Policy.product_version_id, Policy.coverage_region, Policy.zone, ProductVersion.terms
     ).join(ProductVersion, ProductVersion.id == Policy.product_version_id)
@@ -58,6 +67,7 @@ async def groups_of_policies(
             IndexGroup(row.product_version_id, row.coverage_region, row.zone), read_terms(row.terms)
         )
         for row in rows
+        if row.zone in zone_names() and terms_fault(row.terms) is None
     ]
 
 
@@ -135,6 +145,18 @@ async def term_of_group(
         )
     ).one()
     return row[0], (row[1], row[2])
+
+
+async def groups_holding(
+    connection: AsyncConnection, policy_ids: Sequence[int]
+) -> list[IndexGroup]:
+    """The groups that hold these policies."""
+    rows = await connection.execute(
+        select(Policy.product_version_id, Policy.coverage_region, Policy.zone)
+        .where(Policy.id == any_(cast(list(policy_ids), ARRAY(BigInteger))))
+        .distinct()
+    )
+    return [IndexGroup(*row) for row in rows]
 
 
 async def made_event_dates(

@@ -17,9 +17,9 @@ _ADD_CURRENCIES = text(
 )
 _MISSING = text(
     """
-    (SELECT unnest(CAST(:zones AS text[])) AS name EXCEPT SELECT name FROM known_zones)
+    (SELECT unnest(CAST(:currencies AS text[])) AS name EXCEPT SELECT code FROM known_currencies)
     UNION ALL
-    (SELECT unnest(CAST(:currencies AS text[])) EXCEPT SELECT code FROM known_currencies)
+    (SELECT unnest(CAST(:zones AS text[])) EXCEPT SELECT name FROM known_zones)
     ORDER BY 1
     """
 )

@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from claimwright.domain.calendar import zone_named
-from claimwright.domain.money import from_minor, plain
+from claimwright.domain.calendar import zone_named, zone_names
+from claimwright.domain.money import plain
 from claimwright.domain.references import claim_reference
+from claimwright.domain.usability import known_amount, policy_fault
 from claimwright.storage.claims import Claim
 from claimwright.storage.pages import Page, page_of
 from claimwright.storage.policies import Policy
@@ -35,7 +36,11 @@ class ClaimsFilter:
 
 @dataclass(frozen=True, slots=True)
 class ListedClaim:
-    """A claim for people: amounts in units of its currency, the trigger in its policy's zone."""
+    """A claim for people: amounts in units of its currency, the trigger in its policy's zone.
+
+    ``fault`` says why the rules cannot take its policy; `None` where they can. In a zone that they
+    do not know the trigger is in UTC, and amounts of a currency that they do not know are `None`.
+    """
 
     reference: str
     policy_number: str
@@ -47,13 +52,14 @@ class ListedClaim:
     period: str
     tier: str
     payout_percentage: Decimal
-    amount: Decimal
+    amount: Decimal | None
     currency: str
-    attachment: Decimal
-    exhaustion: Decimal
+    attachment: Decimal | None
+    exhaustion: Decimal | None
     status: str
     event_id: int
     calculated_at: datetime
+    fault: str | None
 
 
 _COLUMNS = (
@@ -132,8 +138,6 @@ def _conditions(wanted: ClaimsFilter) -> list[ColumnElement[bool]]:
 
 
 def _listed(row: Row[*tuple[Any, ...]]) -> ListedClaim:
-    attachment = from_minor(row.attachment_minor, row.currency)
-    exhaustion = from_minor(row.exhaustion_minor, row.currency)
     return ListedClaim(
         reference=claim_reference(row.policy_id, row.id),
         policy_number=row.policy_number,
@@ -141,15 +145,20 @@ def _listed(row: Row[*tuple[Any, ...]]) -> ListedClaim:
         product_version=row.version,
         region=row.coverage_region,
         event_date=row.event_date,
-        triggered_at=row.triggered_at.astimezone(zone_named(row.zone)),
+        triggered_at=_in_zone(row.triggered_at, row.zone),
         period=row.period_key,
         tier=row.tier_level,
         payout_percentage=Decimal(plain(row.payout_percentage)),
-        amount=from_minor(row.exhaustion_minor - row.attachment_minor, row.currency),
+        amount=known_amount(row.exhaustion_minor - row.attachment_minor, row.currency),
         currency=row.currency,
-        attachment=attachment,
-        exhaustion=exhaustion,
+        attachment=known_amount(row.attachment_minor, row.currency),
+        exhaustion=known_amount(row.exhaustion_minor, row.currency),
         status=row.status,
         event_id=row.event_id,
         calculated_at=row.calculated_at,
+        fault=policy_fault(row.zone, row.currency),
     )
+
+
+def _in_zone(instant: datetime, zone: str) -> datetime:
+    return instant.astimezone(zone_named(zone) if zone in zone_names() else UTC)

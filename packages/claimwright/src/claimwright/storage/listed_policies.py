@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Row, Text, any_, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from claimwright.domain.money import from_minor
+from claimwright.domain.usability import known_amount, policy_fault
 from claimwright.storage.pages import Page, page_of
 from claimwright.storage.policies import Policy
 from claimwright.storage.products import ProductVersion
@@ -17,20 +17,26 @@ from claimwright.storage.products import ProductVersion
 
 @dataclass(frozen=True, slots=True)
 class ListedPolicy:
-    """A policy for people: amounts in units of its currency, days local to its zone."""
+    """A policy for people: amounts in units of its currency, days local to its zone.
+
+    ``fault`` says why the rules cannot take it; `None` where they can. Amounts of a currency that
+    they do not know are `None`.
+    """
 
     policy_number: str
     id: int
     product: str
     product_version: int
     region: str
-    coverage_amount: Decimal
-    aggregate_limit: Decimal
+    coverage_minor: int
+    coverage_amount: Decimal | None
+    aggregate_limit: Decimal | None
     currency: str
     zone: str
     first_day: date
     last_day: date
     cancelled_on: date | None
+    fault: str | None
 
 
 _QUERY = select(
@@ -86,11 +92,13 @@ def _listed(row: Row[*tuple[Any, ...]]) -> ListedPolicy:
         product=row.code,
         product_version=row.version,
         region=row.coverage_region,
-        coverage_amount=from_minor(row.coverage_minor, row.currency),
-        aggregate_limit=from_minor(row.limit_minor, row.currency),
+        coverage_minor=row.coverage_minor,
+        coverage_amount=known_amount(row.coverage_minor, row.currency),
+        aggregate_limit=known_amount(row.limit_minor, row.currency),
         currency=row.currency,
         zone=row.zone,
         first_day=row.first_day,
         last_day=row.last_day,
         cancelled_on=row.cancelled_on,
+        fault=policy_fault(row.zone, row.currency),
     )

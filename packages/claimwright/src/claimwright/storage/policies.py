@@ -9,11 +9,12 @@ from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from claimwright.domain.errors import NotFoundError
+from claimwright.domain.errors import NotFoundError, UnusableRecordError
 from claimwright.domain.money import from_minor
 from claimwright.domain.terms import ProductTerms
+from claimwright.domain.usability import policy_fault
 from claimwright.storage.base import Base
-from claimwright.storage.products import ProductVersion, read_terms
+from claimwright.storage.products import ProductVersion, read_terms, terms_fault
 
 
 class Policy(Base):
@@ -102,12 +103,17 @@ async def read_policy(
 
     Raises:
         NotFoundError: there is no such policy.
+        UnusableRecordError: the rules cannot take it, or its terms.
     """
     row = (await connection.execute(_READ, {"policy_id": policy_id})).one_or_none()
     if row is None:
         raise NotFoundError("policy", policy_id)
     *values, terms = row
-    return PolicyRow(*values), read_terms(terms)
+    policy = PolicyRow(*values)
+    fault = policy_fault(policy.zone, policy.currency) or terms_fault(terms)
+    if fault is not None:
+        raise UnusableRecordError("policy", f"{policy.policy_number} (id {policy.id})", fault)
+    return policy, read_terms(terms)
 
 
 async def find_policy_id(connection: AsyncConnection, policy_number: str) -> int:

@@ -1,7 +1,7 @@
 """Product versions: immutable terms, known by code and version."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -10,9 +10,9 @@ from sqlalchemy import Computed, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from claimwright.domain.errors import NotFoundError
+from claimwright.domain.errors import InvalidTermsError, NotFoundError, UnusableRecordError
 from claimwright.domain.terms import ProductTerms
-from claimwright.domain.terms_text import terms_from_mapping
+from claimwright.domain.terms_text import terms_from_canonical_json
 from claimwright.storage.base import Base
 
 
@@ -34,6 +34,27 @@ class ProductVersion(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One version of a product, with its terms."""
+
+    id: int
+    code: str
+    version: int
+    terms: ProductTerms
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableVersion:
+    """One version of a product whose terms the rules cannot take, and why."""
+
+    id: int
+    code: str
+    version: int
+    fault: str
+
+
+_COLUMNS = (ProductVersion.id, ProductVersion.code, ProductVersion.version, ProductVersion.terms)
 _UNITS = text(
     """
     SELECT DISTINCT ON (variable, unit) variable, unit, code
@@ -46,8 +67,21 @@ _UNITS = text(
 
 @lru_cache(maxsize=4096)
 def read_terms(canonical_json: str) -> ProductTerms:
-    """The terms behind a stored canonical JSON; remembered, since they never change."""
-    return terms_from_mapping(json.loads(canonical_json))
+    """The terms behind a stored canonical JSON; remembered, since they never change.
+
+    Raises:
+        InvalidTermsError: the rules cannot take them.
+    """
+    return terms_from_canonical_json(canonical_json)
+
+
+def terms_fault(canonical_json: str) -> str | None:
+    """Why the rules cannot take stored terms; `None` where they can."""
+    try:
+        read_terms(canonical_json)
+    except InvalidTermsError as error:
+        return str(error)
+    return None
 
 
 async def add_version(
@@ -92,33 +126,39 @@ async def add_version(
     return added.id, added.version, True
 
 
-async def all_versions(connection: AsyncConnection) -> list[tuple[int, int, ProductTerms]]:
-    """(id, version, terms) of every product version, by code and version."""
+async def all_versions(connection: AsyncConnection) -> list[StoredVersion | UnusableVersion]:
+    """Every version of every product, by code and version."""
     rows = await connection.execute(
-        select(ProductVersion.id, ProductVersion.version, ProductVersion.terms).order_by(
-            ProductVersion.code, ProductVersion.version
-        )
+        select(*_COLUMNS).order_by(ProductVersion.code, ProductVersion.version)
     )
-    return [(row.id, row.version, read_terms(row.terms)) for row in rows]
+    return [_version_of(*row) for row in rows]
 
 
 async def find_version(
     connection: AsyncConnection, code: str, version: int | None = None
-) -> tuple[int, int, ProductTerms]:
-    """(id, version, terms) of a product's version; the newest where none is named.
+) -> StoredVersion:
+    """A product's version; the newest where none is named.
 
     Raises:
         NotFoundError: there is no such product or version.
+        UnusableRecordError: the rules cannot take its terms.
     """
-    query = select(ProductVersion.id, ProductVersion.version, ProductVersion.terms).where(
-        ProductVersion.code == code
-    )
+    query = select(*_COLUMNS).where(ProductVersion.code == code)
     if version is not None:
         query = query.where(ProductVersion.version == version)
     row = (await connection.execute(query.order_by(ProductVersion.version.desc()).limit(1))).first()
     if row is None:
         raise NotFoundError("product", code if version is None else f"{code} version {version}")
-    return row.id, row.version, read_terms(row.terms)
+    found = _version_of(*row)
+    if isinstance(found, UnusableVersion):
+        raise UnusableRecordError("product", f"{code} version {found.version}", found.fault)
+    return found
+
+
+async def version_number(connection: AsyncConnection, version_id: int) -> int:
+    """The number of a version within its product, by its id."""
+    number = select(ProductVersion.version).where(ProductVersion.id == version_id)
+    return (await connection.execute(number)).scalar_one()
 
 
 async def units_in_use(
@@ -130,3 +170,12 @@ async def units_in_use(
     for row in rows:
         units.setdefault(row.variable, {})[row.unit] = row.code
     return units
+
+
+def _version_of(
+    version_id: int, code: str, version: int, canonical_json: str
+) -> StoredVersion | UnusableVersion:
+    fault = terms_fault(canonical_json)
+    if fault is not None:
+        return UnusableVersion(version_id, code, version, fault)
+    return StoredVersion(version_id, code, version, read_terms(canonical_json))
