@@ -13,9 +13,10 @@ from prometheus_client.metrics import MetricWrapperBase
 from typer.cli import get_docs_for_click
 
 from claimwright import metrics
-from claimwright.cli.app import app
-from claimwright.cli.exits import EXIT_OF_ERROR, Exit
-from claimwright.domain.errors import ClaimwrightError
+from claimwright.cli.commands import app
+from claimwright.cli.exits import EXIT_OF_ERROR, Exit, exit_of
+from claimwright.cli.failures import Failure
+from claimwright.domain.errors import ClaimwrightError, NotFoundError
 from claimwright.domain.lifecycle import TRANSITIONS
 from claimwright.files.conversions import NAMED_CONVERSIONS
 from claimwright.files.tables import PARQUET_TYPES
@@ -94,6 +95,28 @@ def _exits() -> Iterator[str]:
     for kind in sorted(_tree(ClaimwrightError), key=lambda kind: kind.__name__):
         code = next(EXIT_OF_ERROR[base] for base in kind.__mro__ if base in EXIT_OF_ERROR)
         yield f"| `{kind.__name__}` | {code.value} | {_first_sentence(kind)} |"
+    yield from _json_errors()
+
+
+def _json_errors() -> Iterator[str]:
+    error = NotFoundError("product", "nyc-rian")
+    failure = Failure(type(error).__name__, exit_of(error), str(error), vars(error))
+    yield "\n## With `--json`\n"
+    yield "Standard output holds one JSON document, whatever becomes of the command. One that"
+    yield "failed prints this, and the message on the error stream as well:\n"
+    yield f"```json\n{failure.as_json()}\n```\n"
+    yield "| key of `error` | meaning |\n|---|---|"
+    yield "| `kind` | the name of the exit code, with `_` for spaces |"
+    yield (
+        "| `type` | an error of the table above, `UsageError` for a wrong option or argument, "
+        "`Interrupted`, or a defect's class |"
+    )
+    yield "| `message` | what the error stream says |"
+    yield "| `facts` | the error's own values by name; often none |"
+    yield "| `exit_code` | the exit code |"
+    yield "\nA command that finished its work prints its own document, whatever its exit code:"
+    yield "`verify` with 1 and 6 what differs or is pending, `doctor` with 4 its checks,"
+    yield "`calculate` with 5 its `failures`, an import with 7 its `refusals`."
 
 
 def _documented(codes: type[Exit]) -> Iterator[tuple[Exit, str]]:

@@ -25,9 +25,10 @@ def command(
             monkeypatch.delenv(name)
     for name, value in environment_of(fresh_database).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-    return Commands(monkeypatch, capsys)
+    commands = Commands(monkeypatch, capsys)
+    commands.on_a_terminal_of(200)
+    return commands
 
 
 @pytest.fixture

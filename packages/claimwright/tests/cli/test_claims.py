@@ -59,7 +59,7 @@ def test_claims_are_listed_with_exact_amounts_and_the_policys_own_time(command: 
         ("2013-06-08", "5000.10"),
     ]
     table = command("claims", "list", "--limit", 1)
-    assert "2013-06-07 10:00 -0400" in table.out
+    assert "2013-06-07 │ 10:00 -0400" in table.out
     assert f"--after {first['reference']}" in table.err
 
 
@@ -154,6 +154,35 @@ def test_a_reader_that_goes_away_ends_an_export_quietly(fresh_database: ServerAd
 def test_a_claim_is_named_by_its_policy_and_itself_everywhere(command: Commands) -> None:
     assert "1001-2" in command("claims", "list").out
     assert "\n1001-2," in command("claims", "export", "-").out
+
+
+@pytest.mark.usefixtures("claims")
+def test_eighty_columns_hold_each_claim_on_one_line(command: Commands) -> None:
+    command.on_a_terminal_of(80)
+    table = command("claims", "list")
+    lines = [line for line in table.out.splitlines() if line.startswith("│")]
+    assert len(lines) == len(REFERENCES)
+    assert all(len(line) <= 80 for line in table.out.splitlines())
+    for line, reference in zip(lines, REFERENCES, strict=True):
+        assert f"│ {reference} " in line
+        assert "│ USD │ calculated │" in line
+    assert "20000.00" in lines[0]
+    assert "Not shown on 80 columns: product, region, %, time." in table.err
+    assert "--json" in table.err
+    assert all(item["product"] for item in command.json("claims", "list")["items"])
+
+
+@pytest.mark.usefixtures("claims")
+def test_columns_leave_one_by_one_and_only_where_there_is_no_room(command: Commands) -> None:
+    command.on_a_terminal_of(200)
+    wide = command("claims", "list")
+    width = max(map(len, wide.out.splitlines()))
+    assert wide.err == ""
+    for columns, left in ((width, ""), (width - 1, "product."), (width - 12, "product, region.")):
+        command.on_a_terminal_of(columns)
+        narrow = command("claims", "list")
+        assert narrow.err.partition(": ")[2].partition(" A wider")[0] == left, columns
+        assert max(map(len, narrow.out.splitlines())) <= columns
 
 
 def test_an_export_that_fails_leaves_the_old_file_and_no_other(

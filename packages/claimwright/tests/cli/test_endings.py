@@ -58,7 +58,7 @@ def test_a_defect_is_not_taken_for_a_difference(
     command: Commands, fresh_database: ServerAddresses
 ) -> None:
     asyncio.run(_rename_policies(fresh_database))
-    found = command("verify", "--json")
+    found = command("verify")
     assert (found.code, found.out) == (70, "")
     assert "UndefinedTableError" in found.err
 
@@ -87,19 +87,17 @@ def test_a_misspelt_name_is_not_found_instead_of_clean(
 def test_values_that_cannot_be_are_invalid_input(
     command: Commands, arguments: tuple[object, ...], sentence: str
 ) -> None:
-    found = command(*arguments, "--json")
+    found = command(*arguments)
     assert (found.code, found.out) == (2, "")
     assert sentence in found.err
     assert "Traceback" not in found.err
 
 
-def test_a_narrow_table_breaks_no_number_and_no_date(
-    command: Commands, examples: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_narrow_table_breaks_no_number_and_no_date(command: Commands, examples: Path) -> None:
     command("products", "add", examples / "nyc-rain.toml")
     command("products", "add", examples / "nyc-wind.toml")
     command("policies", "import", examples / "policies.csv")
-    monkeypatch.setenv("COLUMNS", "80")
+    command.on_a_terminal_of(80)
     table = command("policies", "list").out
     for whole in ("100000.00", "25000.50", "1000000", "2013-01-01", "2013-12-31"):
         assert whole in table

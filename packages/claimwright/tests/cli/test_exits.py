@@ -2,7 +2,7 @@
 
 import pytest
 
-from claimwright.cli.app import app
+from claimwright.cli.commands import app
 from claimwright.cli.exits import EXIT_OF_ERROR, Exit, exit_of
 from claimwright.domain import errors
 

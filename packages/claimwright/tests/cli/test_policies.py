@@ -45,7 +45,7 @@ def test_refused_rows_exit_with_7_are_named_and_go_to_a_file(
     (tmp_path / "policies.csv").write_text(rows.replace("USD", "usd", 1), encoding="utf-8")
     finished = command("policies", "import", "policies.csv", "--quarantine", "bad.csv")
     assert finished.code == 7
-    assert "1 policies added, 0 known already, 2 refused" in finished.out
+    assert "1 policy added, 0 known already, 2 refused" in finished.out
     assert "row 2: coverage_amount: 'usd' is not an ISO 4217 currency code" in finished.err
     assert "row 3: it has 10 cells, the header 9" in finished.err
     assert "Refused rows are in bad.csv" in finished.out

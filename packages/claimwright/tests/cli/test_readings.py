@@ -74,6 +74,43 @@ def test_daily_dates_with_slashes_are_days_of_seattle(
     assert [item["value"] for item in wind] == ["16.92", "16.2", "8.28"]
 
 
+@pytest.mark.parametrize("listing", ["list", "restatements", "quarantined"])
+def test_times_are_those_of_the_zone_asked_for_in_tables_and_in_json(
+    command: Commands, examples: Path, tmp_path: Path, listing: str
+) -> None:
+    command("products", "add", examples / "nyc-wind.toml")
+    for value in ("300", "301"):
+        (tmp_path / "wind.csv").write_text(f"at,wind_speed\n2013-06-08T03:00:00Z,{value}\n")
+        assert command("readings", "import", "wind.csv", "--mapping", wind(tmp_path)).code == 0
+    zone = ("--zone", "America/New_York")
+    (item, *_) = command.json("readings", listing, *zone, "--from", "2013-06-07")["items"]
+    assert item["observed_at"] == "2013-06-07T23:00:00-04:00"
+    assert item.get("ingested_at", "-04:00").endswith(("-04:00", "-05:00"))
+    assert "2013-06-07 23:00:00-04:00" in command("readings", listing, *zone).out
+    (item, *_) = command.json("readings", listing)["items"]
+    assert item["observed_at"] == "2013-06-08T03:00:00+00:00"
+
+
+def test_one_reading_is_one_reading(command: Commands, examples: Path, tmp_path: Path) -> None:
+    command("products", "add", examples / "nyc-wind.toml")
+    (tmp_path / "wind.csv").write_text("at,wind_speed\n2013-06-08T03:00:00Z,300\n")
+    finished = command("readings", "import", "wind.csv", "--mapping", wind(tmp_path))
+    assert finished.out.startswith(
+        "1 row: 1 reading added, 0 known already, 0 restatements, 0 rows"
+    )
+    assert "1 reading is implausible to a product and never triggers it" in finished.err
+
+
+def wind(folder: Path) -> Path:
+    path = folder / "wind.toml"
+    path.write_text(
+        "region.constant = 'EWR'\nobserved_at.column = 'at'\n"
+        "[[variables]]\nname = 'wind_speed'\nunit = 'mph'\n",
+        encoding="utf-8",
+    )
+    return path
+
+
 def test_bad_rows_exit_with_7_and_a_mended_quarantine_file_completes_the_import(
     command: Commands, examples: Path, tmp_path: Path
 ) -> None:

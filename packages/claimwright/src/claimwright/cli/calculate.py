@@ -8,6 +8,7 @@ import typer
 from claimwright.cli.exits import Exit
 from claimwright.cli.output import AsJson, messages, print_json, progress, results
 from claimwright.cli.running import run
+from claimwright.domain.words import counted
 from claimwright.operations.calculate_days import (
     WORKERS,
     RunReport,
@@ -92,13 +93,17 @@ def _day(moment: datetime | None) -> date | None:
 def _print_report(report: RunReport) -> None:
     scope = report.scope
     results.print(
-        f"{scope.first} to {scope.last}: {report.days_evaluated:,} days evaluated, "
-        f"{report.calculations:,} calculations, [bold]{report.claims:,} new claims[/bold]"
+        f"{scope.first} to {scope.last}: {counted(report.days_evaluated, 'day')} evaluated, "
+        f"{counted(report.calculations, 'calculation')}, "
+        f"[bold]{counted(report.claims, 'new claim')}[/bold]"
         + (f", {report.contended:,} waited for another worker" if report.contended else "")
         + "."
     )
     if report.days_incomplete:
-        results.print(f"{report.days_incomplete:,} days settle once all their readings are known.")
+        verb = "settles" if report.days_incomplete == 1 else "settle"
+        results.print(
+            f"{counted(report.days_incomplete, 'day')} {verb} once all readings are known."
+        )
     for failure in report.failures[:_FAILURES_SHOWN]:
         messages.print(f"policy {failure.policy_id}, {failure.day}: {failure.reason}")
     if len(report.failures) > _FAILURES_SHOWN:

@@ -6,16 +6,33 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from claimwright.cli.options import PAGE, FirstDay, LastDay, Limit, day_of, print_next_page
-from claimwright.cli.output import AsJson, messages, print_json, print_table, progress, results
+from claimwright.cli.options import (
+    PAGE,
+    FirstDay,
+    LastDay,
+    Limit,
+    day_of,
+    options_of,
+    print_next_page,
+)
+from claimwright.cli.output import (
+    AsJson,
+    Whole,
+    messages,
+    print_json,
+    print_table,
+    progress,
+    results,
+)
 from claimwright.cli.running import run
 from claimwright.domain.errors import InvalidInputError
 from claimwright.domain.money import plain
+from claimwright.domain.words import counted
 from claimwright.files.tables import TableFormat, format_of
 from claimwright.operations import export_claims, list_claims
 from claimwright.operations.export_claims import ExportReport
 from claimwright.runtime import Runtime
-from claimwright.storage.listed_claims import ClaimsFilter
+from claimwright.storage.listed_claims import ClaimsFilter, ListedClaim
 
 app = typer.Typer(
     name="claims",
@@ -23,35 +40,38 @@ app = typer.Typer(
     help="Claims: each a layer of its policy's cover, named POLICY-CLAIM as in 1041-88.",
 )
 
-Policy = Annotated[str | None, typer.Option(help="One policy's claims, by its number.")]
-Region = Annotated[str | None, typer.Option(help="One region's claims.")]
-Product = Annotated[str | None, typer.Option(help="One product's claims.")]
-Period = Annotated[
-    str | None, typer.Option(help="One benefit period: 2013-06-07, 2013-06 or term.")
-]
-Tier = Annotated[str | None, typer.Option(help="One tier's claims.")]
-Status = Annotated[str | None, typer.Option(help="One status of the claim's life cycle.")]
+_COLUMNS = (
+    "claim",
+    "policy",
+    "product",
+    "region",
+    "day",
+    "time",
+    "tier",
+    "%",
+    "amount",
+    "",
+    "status",
+)
+_LEAVING = ("product", "region", "%", "time")
 
 
-@app.command("list")
-def list_(
+def _wanted(
     *,
-    policy: Policy = None,
-    region: Region = None,
-    product: Product = None,
-    period: Period = None,
-    tier: Tier = None,
-    status: Status = None,
+    policy: Annotated[str | None, typer.Option(help="One policy's claims, by its number.")] = None,
+    region: Annotated[str | None, typer.Option(help="One region's claims.")] = None,
+    product: Annotated[str | None, typer.Option(help="One product's claims.")] = None,
+    period: Annotated[
+        str | None, typer.Option(help="One benefit period: 2013-06-07, 2013-06 or term.")
+    ] = None,
+    tier: Annotated[str | None, typer.Option(help="One tier's claims.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="One status of the claim's life cycle.")
+    ] = None,
     from_day: FirstDay = None,
     to_day: LastDay = None,
-    limit: Limit = PAGE,
-    after: Annotated[
-        str | None, typer.Option(help="Begin after this claim, as in 1041-88.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List claims by policy, page by page; days are those of the policy's zone."""
-    wanted = ClaimsFilter(
+) -> ClaimsFilter:
+    return ClaimsFilter(
         policy_number=policy,
         region=region,
         product_code=product,
@@ -61,44 +81,49 @@ def list_(
         first_day=day_of(from_day),
         last_day=day_of(to_day),
     )
+
+
+@app.command("list")
+@options_of(_wanted, "wanted")
+def list_(
+    *,
+    wanted: ClaimsFilter,
+    limit: Limit = PAGE,
+    after: Annotated[
+        str | None, typer.Option(help="Begin after this claim, as in 1041-88.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List claims by policy, page by page; days and times are those of the policy's zone.
+
+    A terminal too narrow for all columns does without product, region, % and time, in that order.
+    """
     page = run(lambda runtime: list_claims.list_claims(runtime, wanted, limit=limit, after=after))
     if as_json:
         print_json(page)
         return
-    print_table(
-        "Claims",
-        (
-            "claim",
-            "policy",
-            "product",
-            "region",
-            "triggered at",
-            "tier",
-            "%",
-            "amount",
-            "",
-            "status",
-        ),
-        (
-            (
-                claim.reference,
-                claim.policy_number,
-                claim.product,
-                claim.region,
-                f"{claim.triggered_at:%Y-%m-%d %H:%M %z}",
-                claim.tier,
-                plain(claim.payout_percentage),
-                claim.amount,
-                claim.currency,
-                claim.status,
-            )
-            for claim in page.items
-        ),
-    )
+    print_table("Claims", _COLUMNS, map(_row, page.items), leaving=_LEAVING)
     print_next_page(page.next_after)
 
 
+def _row(claim: ListedClaim) -> tuple[object, ...]:
+    return (
+        Whole(claim.reference),
+        claim.policy_number,
+        claim.product,
+        claim.region,
+        claim.event_date,
+        Whole(f"{claim.triggered_at:%H:%M %z}"),
+        claim.tier,
+        plain(claim.payout_percentage),
+        claim.amount,
+        claim.currency,
+        Whole(claim.status),
+    )
+
+
 @app.command("export")
+@options_of(_wanted, "wanted")
 def export(
     path: Annotated[
         Path, typer.Argument(help="Ends in .csv, .json or .parquet; - is standard output.")
@@ -107,14 +132,7 @@ def export(
     table_format: Annotated[
         TableFormat | None, typer.Option("--format", help="For another name, or for -.")
     ] = None,
-    policy: Policy = None,
-    region: Region = None,
-    product: Product = None,
-    period: Period = None,
-    tier: Tier = None,
-    status: Status = None,
-    from_day: FirstDay = None,
-    to_day: LastDay = None,
+    wanted: ClaimsFilter,
     as_json: AsJson = False,
 ) -> None:
     """Write claims to PATH, all of them from one view of the database.
@@ -122,16 +140,6 @@ def export(
     Amounts are exact decimals. A file that is there already is replaced when the new one is
     complete, and is left as it was when anything fails.
     """
-    wanted = ClaimsFilter(
-        policy_number=policy,
-        region=region,
-        product_code=product,
-        period_key=period,
-        tier_level=tier,
-        status=status,
-        first_day=day_of(from_day),
-        last_day=day_of(to_day),
-    )
     to_stdout = str(path) == "-"
     if to_stdout and as_json:
         raise InvalidInputError("with - the claims themselves are the output: leave out --json")
@@ -158,6 +166,8 @@ def export(
     if as_json:
         print_json(report)
     elif to_stdout:
-        messages.print(f"{report.claims:,} claims written.")
+        messages.print(f"{counted(report.claims, 'claim')} written.")
     else:
-        results.print(f"{report.claims:,} claims are in {path}.", markup=False, soft_wrap=True)
+        verb = "is" if report.claims == 1 else "are"
+        sentence = f"{counted(report.claims, 'claim')} {verb} in {path}."
+        results.print(sentence, markup=False, soft_wrap=True)

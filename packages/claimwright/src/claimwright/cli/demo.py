@@ -19,6 +19,7 @@ from claimwright.cli.output import (
 from claimwright.demo.facts import DemoFacts, Step
 from claimwright.demo.run import FEWEST_POLICIES, MOST_POLICIES, DemoOptions, run_demo
 from claimwright.domain.money import format_money, from_minor, plain
+from claimwright.domain.words import counted
 from claimwright.operations.calculate_days import WORKERS
 
 _PROBLEMS_SHOWN = 10
@@ -84,8 +85,9 @@ def _print_facts(facts: DemoFacts) -> None:
     _print_race(facts)
     found = facts.verification
     results.print(
-        f"Verified: {found.policies:,} policies, {found.claims:,} claims against "
-        f"{facts.readings:,} readings: [bold]{found.verdict.value.upper()}[/bold]"
+        f"Verified: {counted(found.policies, 'policy', 'policies')}, "
+        f"{counted(found.claims, 'claim')} against "
+        f"{counted(facts.readings, 'reading')}: [bold]{found.verdict.value.upper()}[/bold]"
     )
     if facts.problems:
         for problem in facts.problems[:_PROBLEMS_SHOWN]:
@@ -119,8 +121,10 @@ def _print_tiers(facts: DemoFacts) -> None:
             ],
         )
     results.print(
-        f"{facts.policies:,} policies: {facts.events:,} events, {facts.claims:,} claims, "
-        f"{format_money(facts.paid_minor, facts.currency)} paid, {facts.duplicates:,} duplicates"
+        f"{counted(facts.policies, 'policy', 'policies')}: {counted(facts.events, 'event')}, "
+        f"{counted(facts.claims, 'claim')}, "
+        f"{format_money(facts.paid_minor, facts.currency)} paid, "
+        f"{counted(facts.duplicates, 'duplicate')}"
     )
 
 
@@ -137,8 +141,9 @@ def _print_weather(facts: DemoFacts) -> None:
 def _print_race(facts: DemoFacts) -> None:
     ours, theirs = facts.race
     results.print(
-        f"Raced: this process created {ours.claims:,} claims, the other one {theirs.claims:,}, "
-        f"of the same {ours.calculations:,} calculations; "
-        f"{ours.contended + theirs.contended:,} times one found the other's lease. "
-        f"Again: {facts.again.claims:,} new claims."
+        f"Raced: this process created {counted(ours.claims, 'claim')}, "
+        f"the other one {theirs.claims:,}, "
+        f"of the same {counted(ours.calculations, 'calculation')}; "
+        f"{counted(ours.contended + theirs.contended, 'time')} one found the other's lease. "
+        f"Again: {counted(facts.again.claims, 'new claim')}."
     )

@@ -1,7 +1,6 @@
 """`claimwright doctor`: are the servers fit for work?"""
 
 import asyncio
-from contextlib import ExitStack
 
 import typer
 from rich.markup import escape
@@ -9,7 +8,7 @@ from rich.table import Table
 
 from claimwright.cli.exits import Exit
 from claimwright.cli.output import AsJson, print_json, results
-from claimwright.cli.running import reach_and_tell
+from claimwright.cli.running import servers_of
 from claimwright.operations.doctor import Diagnosis, Health, examine
 from claimwright.runtime import Addresses, open_runtime
 from claimwright.settings import Settings, load_settings
@@ -23,8 +22,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     Changes nothing. Exits with 4 when a check fails; warnings do not count.
     """
     settings = load_settings()
-    with ExitStack() as stack:
-        addresses = reach_and_tell(settings, stack)
+    with servers_of(settings) as addresses:
         diagnosis = asyncio.run(_examine(settings, addresses))
     if as_json:
         print_json({"healthy": diagnosis.healthy, "checks": diagnosis.checks})

@@ -1,10 +1,9 @@
 """`claimwright init`: create or upgrade the schema."""
 
 import asyncio
-from contextlib import ExitStack
 
 from claimwright.cli.output import AsJson, print_json, results
-from claimwright.cli.running import reach_and_tell
+from claimwright.cli.running import servers_of
 from claimwright.domain.errors import DatabaseUnavailableError
 from claimwright.settings import load_settings
 from claimwright.storage.schema import newest_revision, upgrade
@@ -17,8 +16,7 @@ def init(*, as_json: AsJson = False) -> None:
     can stay without the right to change the schema.
     """
     settings = load_settings()
-    with ExitStack() as stack:
-        addresses = reach_and_tell(settings, stack)
+    with servers_of(settings) as addresses:
         try:
             asyncio.run(upgrade(addresses.owner_database_url))
         except OSError as error:

@@ -1,13 +1,17 @@
 """Options that several commands have, and what they share in printing."""
 
+import inspect
+from collections.abc import Callable
 from datetime import date, datetime
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 
 from claimwright.cli.exits import Exit
 from claimwright.cli.output import messages, results
+from claimwright.domain.words import counted
 from claimwright.operations.import_rows import Refusal
 from claimwright.storage.pages import LARGEST_PAGE
 
@@ -39,6 +43,36 @@ class ImportReport(Protocol):
     quarantine: Path | None
 
 
+def options_of(
+    make: Callable[..., object], parameter: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of ``make``, so that commands can share them.
+
+    Args:
+        make: its parameters are options, all of them by keyword.
+        parameter: the command's own parameter that takes what ``make`` returns; the options
+            stand in its place.
+    """
+    options = inspect.signature(make).parameters
+
+    def shared(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_options(**values: Any) -> None:  # noqa: ANN401 - whatever the options are
+            made = make(**{name: values.pop(name) for name in options})
+            command(**values, **{parameter: made})
+
+        own = inspect.signature(command)
+        given: list[inspect.Parameter] = []
+        for name, one in own.parameters.items():
+            given += options.values() if name == parameter else [one]
+        # Both are what Typer reads.
+        with_options.__signature__ = own.replace(parameters=given)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {one.name: one.annotation for one in given}
+        return with_options
+
+    return shared
+
+
 def day_of(moment: datetime | None) -> date | None:
     """The date of an option."""
     return moment.date() if moment else None
@@ -55,7 +89,9 @@ def print_refusals(report: ImportReport) -> None:
     for refusal in report.refusals:
         messages.print(f"row {refusal.row}: {refusal.reason}", markup=False, soft_wrap=True)
     if report.refused > len(report.refusals):
-        messages.print(f"… and {report.refused - len(report.refusals):,} more refused rows")
+        messages.print(
+            f"… and {counted(report.refused - len(report.refusals), 'more refused row')}"
+        )
     if report.quarantine is not None:
         results.print(f"Refused rows are in {report.quarantine}.", markup=False, soft_wrap=True)
 

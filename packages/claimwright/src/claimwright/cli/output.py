@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
@@ -31,6 +32,9 @@ from rich.text import Text
 results = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
 
+# A space before each cell and one after it, and the line between it and the next.
+_COLUMN_FRAME = 3
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -45,21 +49,74 @@ class Formatted(str):
     __slots__ = ()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their columns; numbers stand to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+class Whole(str):
+    """A name that is misread when it is broken in two, such as a claim's."""
+
+    __slots__ = ()
+
+
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    leaving: Sequence[str] = (),
+) -> None:
+    """Print rows under their columns; numbers stand to the right.
+
+    Args:
+        title: above the table.
+        columns: what stands above the cells.
+        rows: one cell a column; `None` is an empty one.
+        leaving: the columns that a terminal too narrow for all of them does without, the first
+            of them first. The error stream names those that left.
+    """
     materialised = [list(row) for row in rows]
-    for position, column in enumerate(columns):
-        cells = [row[position] for row in materialised]
+    left = _left_out(columns, materialised, leaving)
+    results.print(_table(title, columns, materialised, left))
+    if left:
+        messages.print(
+            f"Not shown on {results.width} columns: {', '.join(left)}. "
+            "A wider terminal and --json have everything.",
+            soft_wrap=True,
+        )
+
+
+def _left_out(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], leaving: Sequence[str]
+) -> Sequence[str]:
+    """The first of the columns in ``leaving`` without which the others fit unbroken."""
+    widths = {
+        column: max(cell_len(_text(cell)) for cell in (column, *(row[place] for row in rows)))
+        for place, column in enumerate(columns)
+    }
+    for count in range(len(leaving)):
+        shown = [width for column, width in widths.items() if column not in leaving[:count]]
+        if sum(shown) + _COLUMN_FRAME * len(shown) + 1 <= results.width:
+            return leaving[:count]
+    return leaving
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], left: Sequence[str]
+) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    shown = [place for place, column in enumerate(columns) if column not in left]
+    for place in shown:
+        cells = [row[place] for row in rows]
         numeric = any(isinstance(cell, int | Decimal | Formatted) for cell in cells)
         # A number or date that is broken in two is misread; text beside it gives way.
-        whole = numeric or any(isinstance(cell, date) for cell in cells)
+        whole = numeric or any(isinstance(cell, date | Whole) for cell in cells)
         justify: JustifyMethod = "right" if numeric else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=whole)
-    for row in materialised:
+        table.add_column(columns[place], justify=justify, overflow="fold", no_wrap=whole)
+    for row in rows:
         # As text: what stands in a cell came from outside and is no markup.
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
-    results.print(table)
+        table.add_row(*(Text(_text(row[place])) for place in shown))
+    return table
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell)
 
 
 @contextmanager

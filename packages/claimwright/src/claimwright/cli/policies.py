@@ -16,6 +16,7 @@ from claimwright.cli.options import (
 )
 from claimwright.cli.output import AsJson, print_json, print_table, progress, results
 from claimwright.cli.running import run
+from claimwright.domain.words import counted
 from claimwright.files.rows import Dialect
 from claimwright.operations import import_policies, list_policies
 from claimwright.operations.import_policies import PoliciesReport
@@ -62,7 +63,7 @@ def import_(
                 quarantine=quarantine,
                 dry_run=dry_run,
                 notify=lambda done, total, rows: display.update(
-                    bar, description=f"{rows:,} policies", completed=done, total=total
+                    bar, description=counted(rows, "row"), completed=done, total=total
                 ),
             )
 
@@ -72,7 +73,8 @@ def import_(
     else:
         verb = "would be added" if dry_run else "added"
         results.print(
-            f"{report.rows:,} rows: [bold]{report.added:,} policies {verb}[/bold], "
+            f"{counted(report.rows, 'row')}: "
+            f"[bold]{counted(report.added, 'policy', 'policies')} {verb}[/bold], "
             f"{report.known:,} known already, {report.refused:,} refused."
         )
         print_refusals(report)

@@ -1,7 +1,12 @@
 """`claimwright readings`: measured values, as they were known first."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -14,6 +19,7 @@ from claimwright.cli.options import (
     Quarantine,
     day_of,
     exit_after_import,
+    options_of,
     print_next_page,
     print_refusals,
 )
@@ -21,12 +27,20 @@ from claimwright.cli.output import AsJson, messages, print_json, print_table, pr
 from claimwright.cli.running import run
 from claimwright.domain.calendar import zone_named
 from claimwright.domain.money import plain
+from claimwright.domain.words import counted
 from claimwright.files.mapping_text import mapping_from_toml
 from claimwright.files.texts import read_small_text
 from claimwright.operations import import_readings, list_readings
 from claimwright.operations.import_readings import ReadingsReport
 from claimwright.operations.list_readings import readings_filter
 from claimwright.runtime import Runtime
+from claimwright.storage.listed_readings import (
+    ListedQuarantine,
+    ListedReading,
+    ListedRestatement,
+    ReadingsFilter,
+)
+from claimwright.storage.pages import Page
 
 app = typer.Typer(
     name="readings",
@@ -35,12 +49,8 @@ app = typer.Typer(
     "counts; another one is a restatement, kept beside it and not applied.",
 )
 
-Region = Annotated[str | None, typer.Option(help="One region's readings.")]
-Variable = Annotated[str | None, typer.Option(help="One variable's readings.")]
-Zone = Annotated[str, typer.Option(help="The zone of the days and of the printed times.")]
-After = Annotated[
-    int | None, typer.Option(min=0, max=2**63 - 1, help="Begin after the reading of this id.")
-]
+Item = TypeVar("Item", ListedReading, ListedRestatement, ListedQuarantine)
+_WHERE = {"region": "region", "variable": "variable", "observed at": "observed_at"}
 
 
 @app.command("import")
@@ -74,7 +84,7 @@ def import_(
                 quarantine=quarantine,
                 dry_run=dry_run,
                 notify=lambda done, total, rows: display.update(
-                    bar, description=f"{rows:,} rows", completed=done, total=total
+                    bar, description=counted(rows, "row"), completed=done, total=total
                 ),
             )
 
@@ -86,19 +96,28 @@ def import_(
     exit_after_import(report)
 
 
-@app.command("list")
-def list_(
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which page of readings, and the zone of its days and times."""
+
+    wanted: ReadingsFilter
+    zone: ZoneInfo
+    limit: int
+    after_id: int | None
+
+
+def _asked(
     *,
-    region: Region = None,
-    variable: Variable = None,
+    region: Annotated[str | None, typer.Option(help="One region's readings.")] = None,
+    variable: Annotated[str | None, typer.Option(help="One variable's readings.")] = None,
     from_day: FirstDay = None,
     to_day: LastDay = None,
-    zone: Zone = "UTC",
+    zone: Annotated[str, typer.Option(help="The zone of the days and of all times.")] = "UTC",
     limit: Limit = PAGE,
-    after: After = None,
-    as_json: AsJson = False,
-) -> None:
-    """List readings by region, variable and time, page by page."""
+    after: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="Begin after the reading of this id.")
+    ] = None,
+) -> _Asked:
     wanted = readings_filter(
         region=region,
         variable=variable,
@@ -106,129 +125,75 @@ def list_(
         last_day=day_of(to_day),
         zone=zone,
     )
-    page = run(
-        lambda runtime: list_readings.list_readings(runtime, wanted, limit=limit, after_id=after)
-    )
-    if as_json:
-        print_json(page)
-        return
-    print_table(
-        "Readings",
-        ("id", "region", "variable", "observed at", "value", "source", "restates"),
-        (
-            (
-                reading.id,
-                reading.region,
-                reading.variable,
-                reading.observed_at.astimezone(zone_named(zone)),
-                plain(reading.value),
-                reading.source,
-                reading.restates_id,
-            )
-            for reading in page.items
-        ),
-    )
-    print_next_page(page.next_after)
+    return _Asked(wanted, zone_named(zone), limit, after)
+
+
+@app.command("list")
+@options_of(_asked, "asked")
+def list_(*, asked: _Asked, as_json: AsJson = False) -> None:
+    """List readings by region, variable and time, page by page."""
+    columns = {"value": "value", "source": "source", "restates": "restates_id"}
+    page = _page(list_readings.list_readings, asked)
+    _show("Readings", page, {"id": "id", **_WHERE, **columns}, as_json=as_json)
 
 
 @app.command("restatements")
-def restatements(
-    *,
-    region: Region = None,
-    variable: Variable = None,
-    from_day: FirstDay = None,
-    to_day: LastDay = None,
-    zone: Zone = "UTC",
-    limit: Limit = PAGE,
-    after: After = None,
-    as_json: AsJson = False,
-) -> None:
+@options_of(_asked, "asked")
+def restatements(*, asked: _Asked, as_json: AsJson = False) -> None:
     """List values that came for instants whose value was known; none of them is applied."""
-    wanted = readings_filter(
-        region=region,
-        variable=variable,
-        first_day=day_of(from_day),
-        last_day=day_of(to_day),
-        zone=zone,
-    )
-    page = run(
-        lambda runtime: list_readings.list_restatements(
-            runtime, wanted, limit=limit, after_id=after
-        )
-    )
-    if as_json:
-        print_json(page)
-        return
-    print_table(
-        "Restatements",
-        ("id", "region", "variable", "observed at", "known", "restated", "source"),
-        (
-            (
-                reading.id,
-                reading.region,
-                reading.variable,
-                reading.observed_at.astimezone(zone_named(zone)),
-                plain(reading.known_value),
-                plain(reading.restated_value),
-                reading.source,
-            )
-            for reading in page.items
-        ),
-    )
-    print_next_page(page.next_after)
+    columns = {"known": "known_value", "restated": "restated_value", "source": "source"}
+    page = _page(list_readings.list_restatements, asked)
+    _show("Restatements", page, {"id": "id", **_WHERE, **columns}, as_json=as_json)
 
 
 @app.command("quarantined")
-def quarantined(
-    *,
-    region: Region = None,
-    variable: Variable = None,
-    from_day: FirstDay = None,
-    to_day: LastDay = None,
-    zone: Zone = "UTC",
-    limit: Limit = PAGE,
-    after: After = None,
-    as_json: AsJson = False,
-) -> None:
+@options_of(_asked, "asked")
+def quarantined(*, asked: _Asked, as_json: AsJson = False) -> None:
     """List readings outside the plausible range of a product's terms; they never trigger it."""
-    wanted = readings_filter(
-        region=region,
-        variable=variable,
-        first_day=day_of(from_day),
-        last_day=day_of(to_day),
-        zone=zone,
-    )
+    columns = {"value": "value", "product": "product", "reason": "reason"}
+    page = _page(list_readings.list_quarantined, asked)
+    _show("Quarantined readings", page, {"id": "reading_id", **_WHERE, **columns}, as_json=as_json)
+
+
+def _page(fetch: Callable[..., Awaitable[Page[Item]]], asked: _Asked) -> Page[Item]:
+    """A page whose times are in the zone that was asked for."""
     page = run(
-        lambda runtime: list_readings.list_quarantined(runtime, wanted, limit=limit, after_id=after)
+        lambda runtime: fetch(runtime, asked.wanted, limit=asked.limit, after_id=asked.after_id)
     )
+    return replace(page, items=[_in_zone(item, asked.zone) for item in page.items])
+
+
+def _in_zone(item: Item, zone: ZoneInfo) -> Item:
+    values = {one.name: getattr(item, one.name) for one in fields(item)}
+    local: dict[str, Any] = {
+        name: value.astimezone(zone)
+        for name, value in values.items()
+        if isinstance(value, datetime)
+    }
+    return replace(item, **local)
+
+
+def _show(title: str, page: Page[Item], columns: Mapping[str, str], *, as_json: bool) -> None:
+    """Print a page; each column names the attribute that stands under it."""
     if as_json:
         print_json(page)
         return
-    print_table(
-        "Quarantined readings",
-        ("id", "region", "variable", "observed at", "value", "product", "reason"),
-        (
-            (
-                reading.reading_id,
-                reading.region,
-                reading.variable,
-                reading.observed_at.astimezone(zone_named(zone)),
-                plain(reading.value),
-                reading.product,
-                reading.reason,
-            )
-            for reading in page.items
-        ),
-    )
+    rows = ([_cell(getattr(item, name)) for name in columns.values()] for item in page.items)
+    print_table(title, list(columns), rows)
     print_next_page(page.next_after)
+
+
+def _cell(value: object) -> object:
+    return plain(value) if isinstance(value, Decimal) else value
 
 
 def _print_import(report: ReadingsReport) -> None:
     verb = "would be added" if report.dry_run else "added"
     results.print(
-        f"{report.rows:,} rows: [bold]{report.added:,} readings {verb}[/bold], "
-        f"{report.known:,} known already, {report.restated:,} restatements, "
-        f"{report.refused:,} rows refused."
+        f"{counted(report.rows, 'row')}: "
+        f"[bold]{counted(report.added, 'reading')} {verb}[/bold], "
+        f"{report.known:,} known already, {counted(report.restated, 'restatement')}, "
+        f"{counted(report.refused, 'row')} refused."
     )
     if report.first_observed_at and report.last_observed_at:
         results.print(
@@ -236,9 +201,10 @@ def _print_import(report: ReadingsReport) -> None:
             f"to {report.last_observed_at:%Y-%m-%d %H:%M} UTC."
         )
     if report.implausible:
+        verbs = ("is", "triggers") if report.implausible == 1 else ("are", "trigger")
         messages.print(
-            f"{report.implausible:,} readings are implausible to a product and never trigger it: "
-            "claimwright readings quarantined"
+            f"{counted(report.implausible, 'reading')} {verbs[0]} implausible to a product "
+            f"and never {verbs[1]} it: claimwright readings quarantined"
         )
     if report.restated:
         messages.print("Restatements are not applied: claimwright readings restatements")

@@ -1,8 +1,10 @@
 """From a command to an operation: settings, servers, event loop, errors and exit codes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import TypeVar
 
 from rich.markup import escape
@@ -32,18 +34,42 @@ def run(operation: Callable[[Runtime], Awaitable[Outcome]]) -> Outcome:
             not come in time a `CalculationError`.
     """
     settings = load_settings()
-    with ExitStack() as stack:
-        addresses = reach_and_tell(settings, stack)
+    with servers_of(settings) as addresses:
         return asyncio.run(_run(operation, settings, addresses))
 
 
-def reach_and_tell(settings: Settings, stack: ExitStack) -> Addresses:
-    """The addresses that settings name; on embedded servers, where their data is kept is said."""
-    addresses = reach_servers(settings, stack)
-    if addresses.folder is not None:
-        folder = escape(str(addresses.folder))
-        messages.print(f"[dim]Embedded servers; data in {folder}[/dim]", soft_wrap=True)
-    return addresses
+@contextmanager
+def servers_of(settings: Settings) -> Iterator[Addresses]:
+    """The servers that settings name; where embedded ones keep their data is said.
+
+    Ctrl-C does not interrupt the stopping of embedded servers at the end: it would leave them
+    running.
+    """
+    with _interrupts_as_before(), ExitStack() as stack:
+        addresses = reach_servers(settings, stack)
+        if addresses.folder is not None:
+            folder = escape(str(addresses.folder))
+            messages.print(f"[dim]Embedded servers; data in {folder}[/dim]", soft_wrap=True)
+            stack.callback(_hold_interrupts)  # the first to be called at the end
+        yield addresses
+
+
+@contextmanager
+def _interrupts_as_before() -> Iterator[None]:
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, on_interrupt)
+
+
+def _hold_interrupts() -> None:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _say_what_is_waited_for)
+
+
+def _say_what_is_waited_for(_number: int, _frame: FrameType | None) -> None:
+    messages.print("The embedded servers are being stopped.")
 
 
 async def _run(

@@ -8,6 +8,7 @@ from claimwright.cli.exits import Exit
 from claimwright.cli.output import AsJson, print_json, print_table, progress, results
 from claimwright.cli.running import run
 from claimwright.domain.money import format_money
+from claimwright.domain.words import counted
 from claimwright.operations.verify import Finding, Verdict, Verification, verify
 from claimwright.runtime import Runtime
 
@@ -58,7 +59,8 @@ def verify_command(
 
 def _print(found: Verification) -> None:
     results.print(
-        f"{found.policies:,} policies, {found.periods:,} periods, {found.claims:,} live claims, "
+        f"{counted(found.policies, 'policy', 'policies')}, {counted(found.periods, 'period')}, "
+        f"{counted(found.claims, 'live claim')}, "
         f"as of {found.snapshot_at:%Y-%m-%d %H:%M:%S} UTC."
     )
     for currency, amount_minor in found.paid_minor.items():
@@ -66,7 +68,7 @@ def _print(found: Verification) -> None:
     count = sum(found.differences.values())
     if found.findings:
         columns = ("Kind", "Where", "Due", "Stored", "What")
-        print_table(f"{count:,} differences", columns, map(_row, found.findings))
+        print_table(counted(count, "difference"), columns, map(_row, found.findings))
         if count > len(found.findings):
             results.print(f"… and {count - len(found.findings):,} more; --limit names them.")
     results.print(_sentence(found, count))
@@ -89,7 +91,8 @@ def _money(amount_minor: int | None, currency: str | None) -> str:
 
 
 def _sentence(found: Verification, count: int) -> str:
-    requests = f"{found.pending.requests:,} requests are pending"
+    verb = "is" if found.pending.requests == 1 else "are"
+    requests = f"{counted(found.pending.requests, 'request')} {verb} pending"
     if found.pending.oldest is not None:
         requests += f", the oldest since {found.pending.oldest:%Y-%m-%d %H:%M:%S} UTC"
     if found.verdict is Verdict.CLEAN:
@@ -97,4 +100,4 @@ def _sentence(found: Verification, count: int) -> str:
     if found.verdict is Verdict.PENDING:
         return f"[bold yellow]PENDING[/bold yellow] {requests}; nothing else is wrong."
     also = f" {requests}." if found.pending.requests else ""
-    return f"[bold red]DIFFERENT[/bold red] {count:,} differences.{also}"
+    return f"[bold red]DIFFERENT[/bold red] {counted(count, 'difference')}.{also}"

@@ -14,6 +14,7 @@ from claimwright.demo.facts import DayFacts, StationFacts, Unbelieved
 from claimwright.demo.labels import index_of, place_labels
 from claimwright.demo.portfolio import CURRENCY, FIRST_DAY, LAST_DAY, RAIN
 from claimwright.domain.money import from_minor, plain
+from claimwright.domain.words import counted
 
 Value = object
 Spec = dict[str, Value]
@@ -163,7 +164,8 @@ def _day_text(day: DayFacts, unit: str) -> str:
     )
     return (
         f"<b>{day.day:%a %d %b}: {two_places(index_of(day))} {unit}</b><br>{crossed}<br>"
-        f"{day.claims:,} claims paid {from_minor(day.paid_minor, CURRENCY):,.2f} {CURRENCY}"
+        f"{counted(day.claims, 'claim')} paid "
+        f"{from_minor(day.paid_minor, CURRENCY):,.2f} {CURRENCY}"
     )
 
 
@@ -265,7 +267,7 @@ def _day_notes(station: StationFacts, top: Decimal, *, is_wide: bool) -> list[Sp
         {
             "x": box.day.day.isoformat(),
             "y": plain(index_of(box.day)),
-            "text": f"{box.day.day:%b} {box.day.day.day}: {box.day.claims:,} claims<br>"
+            "text": f"{box.day.day:%b} {box.day.day.day}: {counted(box.day.claims, 'claim')}<br>"
             f"<b>{compact_money(box.day.paid_minor)}</b>",
             "showarrow": False,
             "yshift": 24,

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self
 
 from claimwright.domain.errors import InvalidInputError
+from claimwright.domain.words import counted
 from claimwright.files.rows import (
     MOST_CELL_CHARACTERS,
     MOST_COLUMNS,
@@ -100,7 +101,7 @@ class CsvRows:
         if isinstance(row, RefusedRow):
             return row
         if len(row.cells) != len(self._columns):
-            reason = f"it has {len(row.cells):,} cells, the header {len(self._columns):,}"
+            reason = f"it has {counted(len(row.cells), 'cell')}, the header {len(self._columns):,}"
             return self._lines.refused(reason, row.cells)
         if fault := fault_of_cells(row.cells):
             return RefusedRow(row.number, fault, shortened(row.cells))
