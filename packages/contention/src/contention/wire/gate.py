@@ -6,7 +6,7 @@ later; the requests of one connection keep their order. The gate changes no byte
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,7 +20,12 @@ from contention.wire.events import (
     UnknownMessage,
 )
 from contention.wire.postgres import PostgresFraming
-from contention.wire.postgres_requests import PostgresReply, PostgresRequest, SessionReady
+from contention.wire.postgres_requests import (
+    PostgresReply,
+    PostgresRequest,
+    SessionReady,
+    StartUp,
+)
 from contention.wire.redis import RespFraming
 from contention.wire.redis_requests import RedisReply, RedisRequest
 
@@ -74,6 +79,7 @@ class Lane:
         number: 1, 2, 3 … within the gate.
         framing: what the connection's bytes mean.
         process_id: of the PostgreSQL backend that serves it; `None` for Redis, or before log-in.
+        start_up: what the client asked of PostgreSQL when it opened the connection, by name.
     """
 
     def __init__(self, worker: str, number: int, framing: Framing, keeper: Keeper) -> None:
@@ -81,6 +87,7 @@ class Lane:
         self.number = number
         self.framing = framing
         self.process_id: int | None = None
+        self.start_up: Mapping[str, str] = {}
         self._keeper = keeper
         self._client: asyncio.Transport | None = None
         self._server: asyncio.Transport | None = None
@@ -154,6 +161,8 @@ class Lane:
                 if self._keeper.arrived(self, event):
                     self._passing.add(event.number)
             else:
+                if isinstance(event, StartUp):
+                    self.start_up = event.parameters
                 self._outbound.append(event.data)
         self._pass_on()
 
