@@ -1,7 +1,7 @@
 """Check every claim against what is due by the readings, in one unchanging view of the database."""
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -11,16 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright.domain.invariants import live_layers
-from claimwright.domain.oracle import Difference, DifferenceKind, Evidence, differences
-from claimwright.domain.triggers import DayEvaluation
+from claimwright.domain.oracle import Difference, DifferenceKind, differences
 from claimwright.domain.verification import (
     EventDifference,
     account_differences,
-    event_differences,
-    reached_without,
     record_differences,
 )
-from claimwright.operations.evaluate import days_touched, read_evaluations
+from claimwright.operations.verify_weather import Weather, read_weather
 from claimwright.runtime import Runtime
 from claimwright.storage.accounts import accounts_of_policies
 from claimwright.storage.claims import ClaimRecord, claim_records
@@ -33,19 +30,15 @@ from claimwright.storage.groups import (
     term_of_group,
 )
 from claimwright.storage.policies import PolicyRow
-from claimwright.storage.readings import reading_dates
 from claimwright.storage.requests import (
     PendingWork,
-    group_is_pending,
     pending_policies,
     pending_work,
 )
-from claimwright.storage.risk_events import EventRow, events_of_group
 from claimwright.storage.unusable import ROW_FAULTS, UnusableRecord, fault_of, find_unusable
 from claimwright.storage.withdrawals import withdrawals_of_policies
 
 POLICIES_AT_ONCE: Final = 500
-_DAYS_AT_ONCE: Final = 92
 _STATEMENT_MINUTES: Final = 30
 
 Notify = Callable[[str, int, int], None]
@@ -158,35 +151,16 @@ async def verify(
         for group, (_, term) in zip(groups, terms, strict=True):
             notify(f"Reading {group.key.region}", tally.policies, total)
             try:
-                weather = await _read_weather(connection, group, term, tally)
+                weather = await read_weather(connection, group, term)
             except ROW_FAULTS as error:
                 tally.add_unverifiable(group, error)
                 continue
+            tally.add_events(weather)
             async for page in _pages(connection, weather, policies_at_once):
                 for case in page:
                     tally.add_policy(weather, case)
                 notify("Verifying policies", tally.policies, total)
     return tally.verification(snapshot_at, pending)
-
-
-@dataclass(frozen=True, slots=True)
-class _Weather:
-    """What is known of one group: the days' tiers, and the events that are stored."""
-
-    group: Group
-    pending: bool
-    reached: Mapping[date, str]
-    events: Mapping[int, EventRow]
-    made: Mapping[date, Sequence[EventRow]]
-    direct: Sequence[EventRow]
-
-    def evidence(self, withdrawn: frozenset[int]) -> Evidence:
-        """What the readings and direct events say to a policy with these withdrawals."""
-        if not withdrawn:
-            return Evidence(self.reached, self.direct)
-        calculator = self.group.terms.calculator
-        reached = reached_without(self.reached, calculator, self.made, withdrawn)
-        return Evidence(reached, [event for event in self.direct if event.id not in withdrawn])
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +187,7 @@ class _Tally:
     findings: list[Finding] = field(default_factory=list)
     lost: int = 0
 
-    def add_policy(self, weather: _Weather, case: _Case) -> None:
+    def add_policy(self, weather: Weather, case: _Case) -> None:
         """Hold a policy's claims against what is due; one that the rules cannot take is named."""
         if case.policy.id in self.unusable_policy_ids:
             return
@@ -237,9 +211,9 @@ class _Tally:
             for claim in layers
         )
 
-    def add_events(self, group: Group, found: Iterable[EventDifference], *, pending: bool) -> None:
-        for difference in found:
-            self._add(_finding_of_event(group, difference, pending=pending))
+    def add_events(self, weather: Weather) -> None:
+        for found in weather.differences:
+            self._add(_finding_of_event(weather.group, found, pending=weather.pending))
 
     def add_unusable(self, record: UnusableRecord) -> None:
         is_policy = record.noun == "policy"
@@ -288,63 +262,8 @@ class _Tally:
         )
 
 
-async def _read_weather(
-    connection: AsyncConnection, group: Group, term: tuple[date, date], tally: _Tally
-) -> _Weather:
-    """Evaluate every day of a group once, and hold its stored events against that."""
-    events = await events_of_group(connection, group.key)
-    made: dict[date, list[EventRow]] = defaultdict(list)
-    for event in events:
-        if event.local_date is not None:
-            made[event.local_date].append(event)
-    pending = await group_is_pending(connection, group.key, group.terms.index.variable)
-    days = await _days_with_readings(connection, group, term)
-    reached: dict[date, str] = {}
-    async for found in _evaluations(connection, group, sorted(days | made.keys())):
-        if found.highest_tier is not None:
-            reached[found.day] = found.highest_tier
-        covered = term[0] <= found.day <= term[1]
-        of_day = made.get(found.day, [])
-        tally.add_events(
-            group,
-            event_differences(group.terms, group.key.zone, found, of_day, covered=covered),
-            pending=pending,
-        )
-    direct = [event for event in events if event.local_date is None]
-    return _Weather(group, pending, reached, {e.id: e for e in events}, made, direct)
-
-
-async def _days_with_readings(
-    connection: AsyncConnection, group: Group, term: tuple[date, date]
-) -> set[date]:
-    """Local dates within the term that readings can touch, rolling windows included."""
-    dates = await reading_dates(connection, group.key.region, group.terms.index.variable)
-    days: set[date] = set()
-    for utc_day in dates:
-        first, last = days_touched(group, utc_day)
-        ordinals = range(max(first, term[0]).toordinal(), min(last, term[1]).toordinal() + 1)
-        days.update(map(date.fromordinal, ordinals))
-    return days
-
-
-async def _evaluations(
-    connection: AsyncConnection, group: Group, days: Sequence[date]
-) -> AsyncIterator[DayEvaluation]:
-    """What the readings say of these dates; days without a reading between them are skipped."""
-    stretch: list[date] = []
-    for day in days:
-        if stretch and ((day - stretch[-1]).days > 1 or len(stretch) == _DAYS_AT_ONCE):
-            for found in await read_evaluations(connection, group, stretch):
-                yield found
-            stretch = []
-        stretch.append(day)
-    if stretch:
-        for found in await read_evaluations(connection, group, stretch):
-            yield found
-
-
 async def _pages(
-    connection: AsyncConnection, weather: _Weather, policies_at_once: int
+    connection: AsyncConnection, weather: Weather, policies_at_once: int
 ) -> AsyncIterator[list[_Case]]:
     """The group's policies in order of id, each with its claims, withdrawals and accounts."""
     async for policies in policies_of_group(connection, weather.group.key, page=policies_at_once):
@@ -370,7 +289,7 @@ async def _pages(
         ]
 
 
-def _policy_differences(weather: _Weather, case: _Case) -> list[Difference]:
+def _policy_differences(weather: Weather, case: _Case) -> list[Difference]:
     terms = weather.group.terms
     paying = {
         claim.event_id: weather.events[claim.event_id]
@@ -385,7 +304,7 @@ def _policy_differences(weather: _Weather, case: _Case) -> list[Difference]:
     ]
 
 
-def _finding_of_policy(weather: _Weather, case: _Case, found: Difference) -> Finding:
+def _finding_of_policy(weather: Weather, case: _Case, found: Difference) -> Finding:
     group = weather.group
     return Finding(
         kind=found.kind,
