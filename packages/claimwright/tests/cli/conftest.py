@@ -1,11 +1,15 @@
 """What tests of commands share: a database of their own and a folder to work in."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from claimwright.embedded import ServerAddresses
+from claimwright.settings import running_as_root
 from support.commands import Commands
 from support.databases import environment_of
 
@@ -29,6 +33,19 @@ def command(
     commands = Commands(monkeypatch, capsys)
     commands.on_a_terminal_of(200)
     return commands
+
+
+@pytest.fixture
+def embedded(command: Commands, monkeypatch: pytest.MonkeyPatch) -> Iterator[Commands]:
+    """`claimwright` without an address: on embedded servers in a new folder."""
+    folder = Path(tempfile.mkdtemp(prefix="claimwright-test-")).resolve()
+    if running_as_root():
+        folder.chmod(0o711)  # the servers' account has to pass
+    for name in ("DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(f"CLAIMWRIGHT_{name}")
+    monkeypatch.setenv("CLAIMWRIGHT_DATA_FOLDER", str(folder))
+    yield command
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
