@@ -22,7 +22,7 @@ from contention.search.search import Bounds, Search
 from contention.search.start import Setup, Start, connect, drop
 from contention.wire.servers import Servers
 from contention.wire.virtual_loop import VirtualClockLoop
-from contention.wire.workers import Body
+from contention.wire.workers import Body, Process
 
 __all__ = [
     "Bounds",
@@ -200,4 +200,6 @@ def _servers(given: Servers | None, surroundings: Ambient, workers: Sequence[Bod
 
 
 def _name(worker: Body) -> str:
-    return getattr(worker, "__qualname__", type(worker).__name__).removeprefix("<locals>.")
+    if isinstance(worker, Process):
+        return worker.name
+    return str(getattr(worker, "__qualname__", type(worker).__name__)).removeprefix("<locals>.")

@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from contention.wire.gate import Address
 
+_BROKER_DATABASE = 15
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
@@ -59,6 +61,11 @@ class RedisServer:
         """The address that clients take, over the unix socket."""
         return f"unix://{self.socket}?db=0"
 
+    @property
+    def broker_url(self) -> str:
+        """The address that Celery takes for its broker, in a database apart from the workers'."""
+        return f"redis+socket://{self.socket}?virtual_host={_BROKER_DATABASE}"
+
     def behind(self, socket: Path) -> "RedisServer":
         """The same server as a worker sees it, through its gate's socket."""
         return replace(self, socket=socket)
@@ -74,7 +81,7 @@ class Servers:
     @property
     def links(self) -> "Links":
         """Their own addresses, without a gate."""
-        return Links(self.postgres.url, self.redis.url)
+        return Links(self.postgres.url, self.redis.url, self.redis.broker_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,10 @@ class Links:
     Attributes:
         postgres_url: for any driver, as ``postgresql://user@/database?host=…&port=…``.
         redis_url: for any client, as ``unix:///…``.
+        broker_url: for Celery's broker, on the same Redis: what passes here is recorded, and is no
+            step of any schedule.
     """
 
     postgres_url: str
     redis_url: str
+    broker_url: str = ""

@@ -24,7 +24,8 @@ from contention.wire.redis import RespFraming
 from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Links, Servers
 from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
-from contention.wire.workers import Body, TaskWorker
+from contention.wire.workers import Body, WorkerStaysError
+from contention.wire.workers_kinds import worker_for
 
 _NAP_SECONDS: Final = 0.0005
 _ASK_AFTER_SECONDS: Final = 0.002
@@ -106,7 +107,7 @@ class Stage:
         for number, body in enumerate(bodies, start=1):
             name = f"w{number}"
             links = await self._open_links(name)
-            self._actors[name] = Actor(name, TaskWorker(name, body, self._loop))
+            self._actors[name] = Actor(name, worker_for(name, body, self._loop, self._moved))
             self._actors[name].worker.start(links)
         await self._rest()
 
@@ -175,10 +176,20 @@ class Stage:
         }
 
     async def leave(self) -> None:
-        """End what still runs, and close every gate."""
+        """End what still runs, and close every gate.
+
+        Raises:
+            StageError: a worker cannot be ended.
+        """
+        self._loop.observer = None
         for gate in self._gates:
             await gate.close()
-        await asyncio.gather(*(actor.worker.stop() for actor in self._actors.values()))
+        stops = [actor.worker.stop() for actor in self._actors.values()]
+        for error in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(error, WorkerStaysError):
+                raise StageError(str(error)) from error
+            if isinstance(error, BaseException):
+                raise error
 
     # --- coming to rest ------------------------------------------------------------------------
 
@@ -261,10 +272,10 @@ class Stage:
         own = self._folder / name
         own.mkdir()
         postgres = Gate(name, self._servers.postgres.address, PostgresFraming, self)
-        await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
         redis = Gate(name, self._servers.redis.address, lambda: RespFraming(self._scripts), self)
-        await redis.listen(Address(path=str(own / "redis.sock")))
         self._gates += [postgres, redis]
+        await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
+        await redis.listen(Address(path=str(own / "redis.sock")))
         return Links(
             self._servers.postgres.behind(own, port=5432).url,
             self._servers.redis.behind(own / "redis.sock").url,

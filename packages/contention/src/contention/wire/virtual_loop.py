@@ -8,12 +8,17 @@ is ever made while a worker still has something to do.
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable, Mapping
-from contextvars import Context
+from contextlib import suppress
+from contextvars import Context, copy_context
+from dataclasses import dataclass
 from typing import Any, Final
 
 #: What an observer answers when it has made something ready and nobody should wait.
 GO_ON: Final = 0.0
+
+_LONGEST_WAIT_SECONDS: Final = 0.05
 
 Observer = Callable[[], float]
 """Asked when the loop is idle; says for how many seconds to wait for sockets, `GO_ON` for none."""
@@ -48,20 +53,62 @@ class _IdleSelector(selectors.BaseSelector):
         return self._inner.get_map() or {}
 
 
+@dataclass(slots=True, eq=False)
+class _Errand:
+    """What a thread does for a task, who may stop waiting before the thread is done."""
+
+    context: Context
+    runs: bool = False
+    is_awaited: bool = True
+
+
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """An event loop with an observer of its idle moments and a clock that moves when told to.
 
-    Without an observer it waits as any loop does, for sockets alone: its timers are due only when
-    the clock is moved.
+    Without an observer its clock runs as any other does, as for a test's own set-up.
     """
 
     def __init__(self) -> None:
-        self.observer: Observer = lambda: 0.05
+        self.observer: Observer | None = None
         self._now_seconds = 0.0
+        self._seen_at = time.monotonic()
+        self._limits: list[tuple[float, asyncio.Future[None]]] = []
+        self._errands: set[_Errand] = set()
         super().__init__(_IdleSelector(selectors.DefaultSelector(), self._observe))
 
     def _observe(self) -> float:
-        return self.observer()
+        now = time.monotonic()
+        passed, self._seen_at = now - self._seen_at, now
+        if self._end_limits(now):
+            return GO_ON
+        wait = self._run_clock(passed) if self.observer is None else self.observer()
+        return min([wait, *(max(GO_ON, at - now) for at, _ in self._limits)])
+
+    def _run_clock(self, passed_seconds: float) -> float:
+        self._now_seconds += passed_seconds
+        due = self.next_timer_at()
+        wait = _LONGEST_WAIT_SECONDS if due is None else due - self._now_seconds
+        return min(_LONGEST_WAIT_SECONDS, max(GO_ON, wait))
+
+    def _end_limits(self, now: float) -> bool:
+        over = [future for at, future in self._limits if at <= now and not future.done()]
+        self._limits = [one for one in self._limits if one[0] > now and not one[1].done()]
+        for future in over:
+            future.set_result(None)
+        return bool(over)
+
+    async def ends_within(self, future: "asyncio.Future[Any]", real_seconds: float) -> bool:
+        """Wait for a future, but not longer than this on the wall; whether it is done.
+
+        The clock of this loop has no part in it. A loop that is never idle waits longer.
+        """
+        limit: asyncio.Future[None] = self.create_future()
+        self._limits.append((time.monotonic() + real_seconds, limit))
+        try:
+            await asyncio.wait({future, limit}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            limit.cancel()
+        return future.done()
 
     def time(self) -> float:
         """The virtual clock, in seconds since the loop was made."""
@@ -84,6 +131,38 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             if not handle.cancelled() and belongs(handle._context)  # noqa: SLF001 - no public name
         ]
         return min(timers, key=lambda handle: handle.when(), default=None)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]  # noqa: ANN401 - as the base class
+        """As every loop does; and remember for whom, until the thread is done."""
+        errand = _Errand(copy_context())
+
+        def run() -> object:
+            errand.runs = True
+            try:
+                return func(*args)
+            finally:
+                # The loop is gone if the thread outlived it.
+                with suppress(RuntimeError):
+                    self.call_soon_threadsafe(self._ran, errand)
+
+        future = super().run_in_executor(executor, run)
+        self._errands.add(errand)
+        future.add_done_callback(lambda _: self._came_back(errand))
+        return future
+
+    def has_sent_off(self, belongs: Callable[[Context], bool]) -> bool:
+        """Whether a thread works for somebody whose context satisfies a condition."""
+        return any(belongs(errand.context) for errand in self._errands)
+
+    def _ran(self, errand: "_Errand") -> None:
+        errand.runs = False
+        if not errand.is_awaited:
+            self._errands.discard(errand)
+
+    def _came_back(self, errand: "_Errand") -> None:
+        errand.is_awaited = False
+        if not errand.runs:
+            self._errands.discard(errand)
 
     def fire(self, handle: asyncio.TimerHandle) -> None:
         """Run a timer's callback next, before it is due; the clock stays."""

@@ -1,17 +1,109 @@
-"""The workers of a run: each an ordinary function or program with addresses of its own."""
+"""The workers of a run: each an ordinary function or program with addresses of its own.
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextvars import Context, ContextVar
+A worker is an async function (a task of the kit's own loop), any other function (a thread) or a
+`Process`; the modules beside this one run them. To the stage they are all a `Worker`.
+"""
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol
 
 from contention.wire.servers import Links
-from contention.wire.virtual_loop import VirtualClockLoop
 
 WORKER: Final[ContextVar[str]] = ContextVar("contention_worker", default="")
 """Which worker runs here: each has a context of its own."""
 
-Body = Callable[[Links], Awaitable[object]]
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A worker that is a process of its own.
+
+    Attributes:
+        target: a function that its module has by name, or a command and its arguments.
+        arguments: for the function, after its links; they can be pickled.
+        environment: added to the kit's own. A command finds its links in it as
+            ``CONTENTION_POSTGRES_URL``, ``CONTENTION_REDIS_URL`` and ``CONTENTION_BROKER_URL``,
+            and wherever it says ``{postgres_url}``, ``{redis_url}`` or ``{broker_url}``.
+        folder: where it begins; the kit's own when `None`.
+    """
+
+    target: Callable[..., object] | tuple[str, ...]
+    arguments: tuple[object, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.target, tuple):
+            if not self.target or not all(isinstance(word, str) for word in self.target):
+                raise ValueError("a command is a list of words: process(['python', 'worker.py'])")
+            if self.arguments:
+                raise ValueError("the arguments of a command belong into its list of words")
+        elif not _has_a_name(self.target):
+            raise ValueError(
+                f"{self.target!r} cannot be found by name in another process: "
+                "give a function defined at the top of a module"
+            )
+
+    @property
+    def name(self) -> str:
+        """The function's name, or the command."""
+        return self.target[0] if isinstance(self.target, tuple) else self.target.__qualname__
+
+
+def process(
+    target: Callable[..., object] | list[str] | tuple[str, ...],
+    *arguments: object,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Process:
+    """A worker that is a process of its own: a function of a module, or a command line.
+
+    Raises:
+        ValueError: the function has no name by which another process finds it, or the command
+            is no list of words.
+    """
+    if isinstance(target, str):
+        raise ValueError("a command is a list of words: process(['python', 'worker.py'])")  # noqa: TRY004 - one error for every bad target
+    if isinstance(target, list):
+        target = tuple(target)
+    return Process(target, arguments, dict(environment or {}), folder)
+
+
+def _has_a_name(function: Callable[..., object]) -> bool:
+    path = getattr(function, "__qualname__", "<no name>")
+    return "<" not in path and bool(getattr(function, "__module__", ""))
+
+
+Body = Callable[[Links], object] | Process
+"""What plays a worker: an async function, any other function, or a `Process`."""
+
+
+class WorkerFailedError(Exception):
+    """How a worker's process ended, when its own exception cannot be rebuilt here.
+
+    Attributes:
+        worker: as in ``w1``.
+        exit_code: of the process; negative for the signal that ended it.
+        described: the exception's class and message; empty when there was none.
+        last_words: the end of what it wrote to its standard error.
+    """
+
+    def __init__(self, worker: str, exit_code: int, described: str, last_words: str) -> None:
+        super().__init__(worker, exit_code, described, last_words)
+        self.worker = worker
+        self.exit_code = exit_code
+        self.described = described
+        self.last_words = last_words
+
+    def __str__(self) -> str:
+        how = self.described or f"its process ended with {self.exit_code}"
+        return f"{how}\n{self.last_words}".rstrip()
+
+
+class WorkerStaysError(Exception):
+    """A worker that did not end although its connections were cut and it was told to."""
 
 
 class Worker(Protocol):
@@ -27,6 +119,14 @@ class Worker(Protocol):
     def outcome(self) -> object:
         """What it returned, or the exception that ended it; `None` while it runs."""
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it goes on beside the kit's loop, which cannot see when it has nothing to do."""
+
+    @property
+    def cpu_seconds(self) -> float:
+        """How much it has computed so far, as far as can be told apart."""
+
     def start(self, links: Links) -> None:
         """Let it begin, with links of its own."""
 
@@ -34,54 +134,8 @@ class Worker(Protocol):
         """Let its earliest timer fire now, if its time is the kit's to move; whether it did."""
 
     async def stop(self) -> None:
-        """End it; its gates are closed already. It has ended when this returns."""
+        """End it; its gates are closed already. It has ended when this returns.
 
-
-class TaskWorker:
-    """An async function, as a task of the kit's own loop."""
-
-    def __init__(self, name: str, body: Body, loop: VirtualClockLoop) -> None:
-        self.name = name
-        self._body = body
-        self._loop = loop
-        self._task: asyncio.Task[object] | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its task is done."""
-        return self._task is not None and self._task.done()
-
-    @property
-    def outcome(self) -> object:
-        """What it returned, or the exception that ended it; `None` while it runs."""
-        if self._task is None or not self._task.done() or self._task.cancelled():
-            return None
-        return self._task.exception() or self._task.result()
-
-    def start(self, links: Links) -> None:
-        """Make the task; it begins when the loop comes to it."""
-
-        async def play() -> object:
-            return await self._body(links)
-
-        token = WORKER.set(self.name)
-        try:
-            self._task = self._loop.create_task(play(), name=self.name)
-        finally:
-            WORKER.reset(token)
-
-    def wake(self) -> bool:
-        """Let its earliest timer fire now; the clock stays."""
-        handle = self._loop.earliest_timer(self._owns)
-        if handle is not None:
-            self._loop.fire(handle)
-        return handle is not None
-
-    async def stop(self) -> None:
-        """Cancel the task, and wait until it has ended."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def _owns(self, context: Context) -> bool:
-        return context.get(WORKER) == self.name
+        Raises:
+            WorkerStaysError: it cannot be ended.
+        """

@@ -1,0 +1,108 @@
+"""Workers that are async functions, as tasks of the kit's own loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Final
+
+from contention.wire.servers import Links
+from contention.wire.virtual_loop import VirtualClockLoop
+from contention.wire.workers import WORKER, WorkerStaysError
+
+_PATIENCE_SECONDS: Final = 1.0
+_CANCELS: Final = 5
+_LOOK_SECONDS: Final = 0.02
+_LOOKS: Final = 250
+
+
+class TaskWorker:
+    """An async function, as a task.
+
+    Args:
+        name: as in ``w1``.
+        body: the function.
+        loop: the kit's own, in which the gates are too.
+        moved: called when it has ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        body: Callable[[Links], Awaitable[object]],
+        loop: VirtualClockLoop,
+        moved: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self._body = body
+        self._loop = loop
+        self._moved = moved
+        self._task: asyncio.Task[object] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its task is done."""
+        return self._task is not None and self._task.done()
+
+    @property
+    def outcome(self) -> object:
+        """What it returned, or the exception that ended it; `None` while it runs."""
+        if self._task is None or not self._task.done():
+            return None
+        if self._task.cancelled():
+            return asyncio.CancelledError()
+        error = self._task.exception()
+        return self._task.result() if error is None else error
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it waits for a thread that it sent off, as in `asyncio.to_thread`."""
+        return self._loop.has_sent_off(self._owns)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Nothing: it computes in the loop's own thread, which is then not idle."""
+        return 0.0
+
+    def start(self, links: Links) -> None:
+        """Make the task; it begins when the loop comes to it."""
+
+        async def play() -> object:
+            return await self._body(links)
+
+        token = WORKER.set(self.name)
+        try:
+            self._task = self._loop.create_task(play(), name=self.name)
+        finally:
+            WORKER.reset(token)
+        self._task.add_done_callback(lambda _: self._moved())
+
+    def wake(self) -> bool:
+        """Let its earliest timer fire now, the clock stays; never while a thread works for it."""
+        if self.is_elsewhere:
+            return False
+        handle = self._loop.earliest_timer(self._owns)
+        if handle is not None:
+            self._loop.fire(handle)
+        return handle is not None
+
+    async def stop(self) -> None:
+        """Cancel the task, again if it goes on regardless, and wait until it has ended."""
+        if self._task is None:
+            return
+        for _ in range(_CANCELS):
+            self._task.cancel()
+            if await self._loop.ends_within(self._task, _PATIENCE_SECONDS):
+                break
+        else:
+            raise WorkerStaysError(f"{self.name} was cancelled {_CANCELS} times and goes on")
+        await self._threads_end()
+
+    async def _threads_end(self) -> None:
+        for _ in range(_LOOKS):
+            if not self.is_elsewhere:
+                return
+            await self._loop.ends_within(self._loop.create_future(), _LOOK_SECONDS)
+        raise WorkerStaysError(f"a thread that {self.name} sent off goes on without it")
+
+    def _owns(self, context: Context) -> bool:
+        return context.get(WORKER) == self.name
