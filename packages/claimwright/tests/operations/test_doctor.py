@@ -160,9 +160,9 @@ async def test_work_that_waits_for_long_is_a_warning(
     )
     check = check_of(await examine(fresh_runtime), "pending work")
     assert check.health is Health.WARN
-    assert check.detail.startswith("1 requests")
+    assert check.detail.startswith("1 request,")
 
 
 async def test_zones_that_policies_use_are_compared(fresh_runtime: Runtime) -> None:
     await World(fresh_runtime).insure({"P1": 1_000})
-    assert "1 zones in use" in check_of(await examine(fresh_runtime), "time zones").detail
+    assert "1 zone in use" in check_of(await examine(fresh_runtime), "time zones").detail

@@ -11,6 +11,7 @@ from claimwright.domain.errors import UnusableRecordError
 from claimwright.domain.oracle import DifferenceKind
 from claimwright.files.tables import TableFormat
 from claimwright.operations.calculate_days import RunReport, Scope, calculate_days
+from claimwright.operations.doctor import Health, examine
 from claimwright.operations.explain import explain_one_claim, explain_policy
 from claimwright.operations.export_claims import export_claims
 from claimwright.operations.import_policies import import_policies
@@ -266,6 +267,31 @@ async def test_other_claims_are_explained_and_its_own_policy_says_why_not(
     assert explanation.paid_minor == claim.amount_minor
     with pytest.raises(UnusableRecordError, match=r"policy BAD \(id 7\) cannot be used"):
         await explain_policy(world.runtime, "BAD", day=DAY)
+
+
+@each
+async def test_the_doctor_names_it(world: World, superuser: Connection, badness: Badness) -> None:
+    await store(superuser, badness)
+    checks = {check.name: check for check in (await examine(world.runtime)).checks}
+    assert checks["records"].health is Health.FAIL
+    assert badness.fault in checks["records"].detail
+
+
+async def test_the_doctor_says_when_the_rules_know_more_than_the_database(
+    fresh_runtime: Runtime, superuser: Connection
+) -> None:
+    """As when newer time zone data were installed and nobody ran `claimwright init`."""
+    checks = {check.name: check for check in (await examine(fresh_runtime)).checks}
+    assert checks["names"].health is Health.OK
+    await superuser.execute(
+        "ALTER TABLE known_zones DISABLE TRIGGER USER;"
+        "ALTER TABLE known_currencies DISABLE TRIGGER USER;"
+        "DELETE FROM known_zones WHERE name = 'Europe/Paris';"
+        "DELETE FROM known_currencies WHERE code = 'EUR'"
+    )
+    checks = {check.name: check for check in (await examine(fresh_runtime)).checks}
+    assert checks["names"].health is Health.FAIL
+    assert "EUR, Europe/Paris: run `claimwright init`" in checks["names"].detail
 
 
 @pytest.mark.parametrize("badness", [ZONE, CURRENCY], ids=lambda badness: badness.name)

@@ -51,7 +51,8 @@ def calculate(
     """Evaluate readings and calculate the claims of local days, both ends included.
 
     It may run as often and as many times at once as you like: each claim is paid once. Exits
-    with 5 when a calculation failed or another worker kept its lease; run it again. Exits with 3
+    with 5 when a calculation failed or another worker kept its lease; run it again. Exits with 5,
+    too, when a stored policy or product cannot be used; all others are calculated. Exits with 3
     when there is no such product or region.
     """
 
@@ -82,7 +83,7 @@ def calculate(
         results.print("No readings and no events are stored yet: nothing to calculate.")
     else:
         _print_report(report)
-    if report is not None and report.failures:
+    if report is not None and not report.is_complete:
         raise typer.Exit(Exit.UNFINISHED)
 
 
@@ -104,7 +105,11 @@ def _print_report(report: RunReport) -> None:
         results.print(
             f"{counted(report.days_incomplete, 'day')} {verb} once all readings are known."
         )
-    for failure in report.failures[:_FAILURES_SHOWN]:
-        messages.print(f"policy {failure.policy_id}, {failure.day}: {failure.reason}")
-    if len(report.failures) > _FAILURES_SHOWN:
-        messages.print(f"… and {len(report.failures) - _FAILURES_SHOWN:,} more")
+    left_undone = [str(record) for record in report.unusable] + [
+        f"policy {failure.policy_id}, {failure.day}: {failure.reason}"
+        for failure in report.failures
+    ]
+    for sentence in left_undone[:_FAILURES_SHOWN]:
+        messages.print(sentence, markup=False, soft_wrap=True)
+    if len(left_undone) > _FAILURES_SHOWN:
+        messages.print(f"… and {len(left_undone) - _FAILURES_SHOWN:,} more")

@@ -103,6 +103,9 @@ def list_(
         print_json(page)
         return
     print_table("Claims", _COLUMNS, map(_row, page.items), leaving=_LEAVING)
+    for number, fault in {claim.policy_number: claim.fault for claim in page.items}.items():
+        if fault:
+            results.print(f"Policy {number} cannot be used: {fault}.", markup=False, soft_wrap=True)
     print_next_page(page.next_after)
 
 

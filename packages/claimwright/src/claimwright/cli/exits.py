@@ -19,8 +19,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 4
     """A server cannot be reached or has another schema."""
     UNFINISHED = 5
-    """Something is left to do, all else is done: a calculation failed or gave way to another
-    worker, run it again; or a stored policy or product cannot be used."""
+    """All else is done; a calculation failed or gave way, or a stored row cannot be used."""
     PENDING = 6
     """`verify` found nothing wrong, but requested work is still pending."""
     PARTLY_REFUSED = 7

@@ -118,4 +118,8 @@ def list_(
             for policy in page.items
         ),
     )
+    for policy in page.items:
+        if policy.fault:
+            sentence = f"Policy {policy.policy_number} cannot be used: {policy.fault}."
+            results.print(sentence, markup=False, soft_wrap=True)
     print_next_page(page.next_after)

@@ -31,9 +31,9 @@ def verify_command(
     """Recompute what is due from the readings and compare it with every claim.
 
     Reads one unchanging view of the database, and changes nothing. Exits with 0 when every
-    claim is right, with 1 on any difference, with 3 when there is no such product or region, and
-    with 6 when requested work is pending and nothing else is wrong than what that work would
-    still pay.
+    claim is right, with 1 on any difference and on what cannot be verified, with 3 when there is
+    no such product or region, and with 6 when requested work is pending and nothing else is wrong
+    than what that work would still pay.
     """
 
     async def operation(runtime: Runtime) -> Verification:
@@ -75,7 +75,8 @@ def _print(found: Verification) -> None:
 
 
 def _row(finding: Finding) -> tuple[object, ...]:
-    where = finding.policy_number or f"{finding.product}, {finding.region}"
+    place = f"{finding.product}, {finding.region}" if finding.region else finding.product
+    where = finding.policy_number or place
     period = finding.period_key or finding.day
     return (
         f"{finding.kind} (pending)" if finding.pending else finding.kind,

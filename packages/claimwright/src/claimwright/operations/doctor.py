@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from claimwright.domain.calendar import zone_named
+from claimwright.domain.calendar import zone_named, zone_names
+from claimwright.domain.words import counted
 from claimwright.runtime import Runtime
 from claimwright.settings import STATEMENTS_PER_TRANSACTION, Settings
 from claimwright.storage.guards import GUARDS, standing_guards, strange_functions
@@ -24,8 +25,10 @@ from claimwright.storage.health import (
     zone_offsets,
     zones_in_use,
 )
+from claimwright.storage.known_names import names_not_known
 from claimwright.storage.requests import pending_work
 from claimwright.storage.schema import current_revision, newest_revision
+from claimwright.storage.unusable import find_unusable
 
 _OLDEST_POSTGRESQL: Final = 150_000
 _OLDEST_REDIS: Final = 7
@@ -98,6 +101,8 @@ async def _engine(connection: AsyncConnection) -> AsyncIterator[Check]:
     yield await _guards(connection)
     yield await _pending(connection)
     yield await _zones(connection)
+    yield await _names(connection)
+    yield await _records(connection)
 
 
 def _version_of_postgresql(settings: dict[str, str]) -> Check:
@@ -188,7 +193,8 @@ async def _pending(connection: AsyncConnection) -> Check:
     if pending.oldest is None:
         return Check("pending work", Health.OK, "none")
     late = datetime.now(UTC) - pending.oldest > _PENDING_WARN
-    detail = f"{pending.requests:,} requests, the oldest of {pending.oldest:%Y-%m-%d %H:%M:%S} UTC"
+    requests = counted(pending.requests, "request")
+    detail = f"{requests}, the oldest of {pending.oldest:%Y-%m-%d %H:%M:%S} UTC"
     return Check("pending work", Health.WARN if late else Health.OK, detail)
 
 
@@ -198,16 +204,35 @@ async def _zones(connection: AsyncConnection) -> Check:
     instants = [
         datetime(year, month, day, 12, tzinfo=UTC) for month in range(1, 13) for day in (1, 15)
     ]
-    zones = await zones_in_use(connection, most=_MOST_ZONES)
+    zones = [
+        zone for zone in await zones_in_use(connection, most=_MOST_ZONES) if zone in zone_names()
+    ]
     theirs = await zone_offsets(connection, zones, instants)
     unlike = sorted(
         {name for (name, at), seconds in theirs.items() if _offset(name, at) != seconds}
     )
     unknown = sorted(set(zones) - {name for name, _ in theirs})
-    detail = f"tzdata {version('tzdata')}; {len(zones)} zones in use"
+    detail = f"tzdata {version('tzdata')}; {counted(len(zones), 'zone')} in use"
     if unlike or unknown:
         detail += f"; PostgreSQL disagrees on {_some([*unlike, *unknown])}, which decides nothing"
     return Check("time zones", Health.OK, detail)
+
+
+async def _names(connection: AsyncConnection) -> Check:
+    """Whether the database takes every policy that the rules would; newer rules can know more."""
+    refused = await names_not_known(connection)
+    if refused:
+        detail = f"PostgreSQL refuses policies of {_some(refused)}: run `claimwright init`"
+        return Check("names", Health.FAIL, detail)
+    return Check("names", Health.OK, "every zone and currency of the rules is known")
+
+
+async def _records(connection: AsyncConnection) -> Check:
+    """Policies, and the products they are bound to, that are stored and never calculated."""
+    records = (await find_unusable(connection)).records
+    if records:
+        return Check("records", Health.FAIL, _some([str(record) for record in records]))
+    return Check("records", Health.OK, "every policy, and its product, can be calculated")
 
 
 def _offset(zone: str, instant: datetime) -> int:
