@@ -1,12 +1,14 @@
 """A policy or product that the rules cannot take fails alone: nobody else waits for it."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from claimwright import Policy, process_policy_claims
 from claimwright.domain.errors import UnusableRecordError
 from claimwright.domain.oracle import DifferenceKind
 from claimwright.files.tables import TableFormat
@@ -336,11 +338,26 @@ async def test_an_import_refuses_rows_that_name_it_and_stores_the_others(
     assert badness.fault in refused
 
 
+@each
+async def test_one_policy_that_is_calculated_by_itself_says_why_not(
+    world: World, superuser: Connection, badness: Badness
+) -> None:
+    await store(superuser, badness)
+    async with world.runtime.sessions() as session:
+        policy = await session.get_one(Policy, 7)
+        await session.commit()
+        with pytest.raises(UnusableRecordError, match=re.escape(badness.fault)):
+            await process_policy_claims(
+                session, redis_client=world.runtime.redis, policy=policy, target_date=DAY
+            )
+
+
 async def test_an_event_that_slipped_past_the_guards_stops_its_own_group_alone(
     world: World, superuser: Connection
 ) -> None:
     elsewhere = World(world.runtime, region="LGA")
     await elsewhere.insure({"P2": 10_003})
+    await world.insure({"P3": 10_003})
     await elsewhere.rain(DAY, ["1.5"])
     await superuser.execute(
         "ALTER TABLE risk_events DISABLE TRIGGER risk_events_tier;"
@@ -350,13 +367,20 @@ async def test_an_event_that_slipped_past_the_guards_stops_its_own_group_alone(
     report = await calculate(world)
     assert await elsewhere.paid_minor("P2") == 2_001
     assert await world.paid_minor("P1") == 5_002 + 2_001
-    (failure,) = report.failures
-    assert (failure.policy_id, failure.day) == (world.ids["P1"], DAY)
-    assert "'tier9' is not one of" in failure.reason
-    assert await pending_kinds(superuser) == {"calculate"}
+    failed = {(failure.policy_id, failure.day) for failure in report.failures}
+    assert failed == {(world.ids["P1"], DAY), (world.ids["P3"], DAY)}
+    assert "'tier9' is not one of" in report.failures[0].reason
+    pending = await superuser.fetch(
+        "SELECT DISTINCT kind, region, policy_id FROM work_requests"
+        " WHERE finished_generation < generation"
+    )
+    assert set(map(tuple, pending)) == {
+        ("calculate", "JFK", None),
+        ("policy", None, world.ids["P3"]),
+    }
     verification = await verify(world.runtime)
     assert verification.verdict is Verdict.DIFFERENT
-    assert verification.differences == {DifferenceKind.UNVERIFIABLE: 1}
+    assert verification.differences == {DifferenceKind.UNVERIFIABLE: 2}
     assert (verification.policies, verification.claims) == (1, 1)
 
 
