@@ -57,7 +57,7 @@ def test_it_goes_with_sessions_and_prepared_transactions_still_in_it(empty_serve
 
 def test_a_role_that_may_not_make_it_is_told_what_else_to_do(empty_server: str) -> None:
     ask(empty_server, "CREATE ROLE guest LOGIN")
-    url = empty_server.replace("postgres:@", "guest:@")
+    url = empty_server.replace("postgres@", "guest@")
     with (
         pytest.raises(ServerError, match=r"permission denied.*--use-existing"),
         own_database(url),

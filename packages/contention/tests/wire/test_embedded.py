@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from contention.isolation.servers import running_server
+from contention.wire.embedded import running_server
 
 
 class WheelInterruptedByCtrlC(ModuleType):

@@ -4,13 +4,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
 from redis.asyncio import Redis
 
+from contention.wire.own_connections import connect_postgres
 from contention.wire.servers import Links, Servers
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    import asyncpg
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
@@ -22,10 +24,7 @@ Setup = Callable[[Links], Awaitable[object]]
 
 async def connect(servers: Servers, database: str) -> "Connection":
     """A connection of the kit's own."""
-    postgres = servers.postgres
-    return await asyncpg.connect(
-        host=str(postgres.folder), port=postgres.port, user=postgres.user, database=database
-    )
+    return await connect_postgres(servers.postgres.using(database))
 
 
 @dataclass(frozen=True, slots=True)
