@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from contention.checkers.renaming import same_up_to_names
 from contention.checkers.results import with_results_as_tables
 from contention.checkers.serial import serial_orders
-from contention.model.outcomes import Outcome
+from contention.model.outcomes import Outcome, Table
 from contention.schedulers.serial import SerialScheduler
 from contention.search.runs import Ended, Runner
 from contention.search.start import RUN, connect
@@ -133,8 +133,8 @@ def _difference(found: Outcome, serial: Outcome) -> str:
         ours, theirs = found.tables.get(name), serial.tables.get(name)
         if ours is None or theirs is None:
             return f"{'no' if theirs is None else 'a'} table {name}"
-        if sorted(map(repr, ours.rows)) != sorted(map(repr, theirs.rows)):
-            return f"{_rows(theirs.rows)} in {name} instead of {_rows(ours.rows)}"
+        if _plain(ours) != _plain(theirs):
+            return f"{_rows(_plain(theirs))} in {name} instead of {_rows(_plain(ours))}"
     for name in sorted({*found.keys, *serial.keys}):
         if found.keys.get(name) != serial.keys.get(name):
             return f"{serial.keys.get(name)} in key {name} instead of {found.keys.get(name)}"
@@ -144,8 +144,19 @@ def _difference(found: Outcome, serial: Outcome) -> str:
     return "generated values that belong together in another way"
 
 
+def _plain(table: Table) -> list[tuple[str, ...]]:
+    """The rows in one order, without the values that are generated."""
+    return sorted(
+        tuple(
+            "…" if column in table.generated else str(value)
+            for column, value in zip(table.columns, row, strict=True)
+        )
+        for row in table.rows
+    )
+
+
 def _rows(rows: Sequence[tuple[object, ...]], most: int = 5) -> str:
-    shown = [f"({', '.join(map(str, row))})" for row in sorted(rows, key=repr)[:most]]
+    shown = [f"({', '.join(map(str, row))})" for row in rows[:most]]
     more = f" and {len(rows) - most} more" if len(rows) > most else ""
     return f"{', '.join(shown) or 'nothing'}{more}"
 

@@ -1,7 +1,7 @@
 """The search: one run after another until a schedule fails, or none is left."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from contention.model.schedules import Schedule
@@ -135,17 +135,20 @@ class Search:
         self.exploration.verdict = Verdict(VerdictKind.ILLEGAL, reason=shortest.reason)
 
     async def _shrunk(self, broken: Run) -> Run:
-        """A failure with the fewest preemptions, as far as so many schedules can find one."""
-        left = self.bounds.shrinking
+        """A failure with the fewest preemptions and, among those, the fewest switches."""
         for preemptions in range(broken.schedule.switches):
-            scheduler = BoundedScheduler(preemptions)
-            while left and scheduler.start():
-                left -= 1
-                self.exploration.shrinking += 1
-                run = await self._judged(scheduler)
-                if run is not None and run.reason:
-                    return min(run, broken, key=lambda one: one.schedule.switches)
+            found = [run async for run in self._failures(BoundedScheduler(preemptions))]
+            if found:
+                return min(*found, broken, key=lambda run: run.schedule.switches)
         return broken
+
+    async def _failures(self, scheduler: Scheduler) -> AsyncIterator[Run]:
+        """The runs that fail, as many as the bound of shrinking leaves room for."""
+        while self.exploration.shrinking < self.bounds.shrinking and scheduler.start():
+            self.exploration.shrinking += 1
+            run = await self._judged(scheduler)
+            if run is not None and run.reason:
+                yield run
 
     def _within_bounds(self) -> None:
         if self.exploration.schedules >= self.bounds.schedules:

@@ -139,6 +139,9 @@ class Lane:
     def client_connected(self, transport: asyncio.Transport) -> None:
         """The worker's side is there."""
         self._client = transport
+        if not self._is_open:
+            transport.abort()
+            return
         self._keeper.opened(self)
 
     def server_connected(self, transport: asyncio.Transport) -> None:
@@ -235,7 +238,8 @@ class _ClientSide(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport
         self._lane = self._open_lane()
         self._lane.client_connected(transport)
-        self._connect(self._lane)
+        if self._lane.is_open:
+            self._connect(self._lane)
 
     def data_received(self, data: bytes) -> None:
         self._lane.from_client(data)
@@ -279,25 +283,37 @@ class Gate:
         self._keeper = keeper
         self._listener: asyncio.Server | None = None
         self._connecting: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def listen(self, address: Address) -> Address:
         """Begin to listen; a port of 0 becomes a free one."""
         loop = asyncio.get_running_loop()
         if address.path:
-            self._listener = await loop.create_unix_server(self._client_side, address.path)
+            self._listener = await loop.create_unix_server(
+                self._client_side, address.path, start_serving=False
+            )
+        else:
+            self._listener = await loop.create_server(
+                self._client_side, address.host, address.port, start_serving=False
+            )
+        # Known before it serves: whoever is cancelled meanwhile can close it.
+        await self._listener.start_serving()
+        if address.path:
             return address
-        self._listener = await loop.create_server(self._client_side, address.host, address.port)
         return Address(host=address.host, port=self._listener.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Cut every connection and stop listening."""
+        """Stop listening and cut every connection, those included that were just accepted."""
+        self._is_closed = True
+        if self._listener is not None:
+            self._listener.close()
+        await asyncio.sleep(0)  # the loop makes the connections that it has accepted
         for task in self._connecting:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
         for lane in self.lanes:
             lane.close()
         if self._listener is not None:
-            self._listener.close()
             await self._listener.wait_closed()
 
     def _client_side(self) -> _ClientSide:
@@ -306,6 +322,8 @@ class Gate:
     def _open_lane(self) -> Lane:
         lane = Lane(self.worker, len(self.lanes) + 1, self._framing(), self._keeper)
         self.lanes.append(lane)
+        if self._is_closed:
+            lane.close()
         return lane
 
     def _connect(self, lane: Lane) -> None:
