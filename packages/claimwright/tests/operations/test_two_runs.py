@@ -1,20 +1,28 @@
-"""Two runs over the same days at once: one waits for the other, and both come to an end."""
+"""Runs over the same days at once: who waits for whom, and that all come to an end."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from claimwright import Claim
 from claimwright.locks import lease_key
+from claimwright.operations.calculate import PolicyCalculation
 from claimwright.operations.calculate_days import Failure, Scope, calculate_days
-from claimwright.operations.evaluate import stretches
+from claimwright.operations.evaluate import evaluate_days, stretches
+from claimwright.operations.transactions import transaction
 from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime
 from claimwright.storage.database import TransactionLimits, make_engine, make_sessions
+from claimwright.storage.groups import groups_of_policies
 from support.databases import Connection, Connections
 from support.ordering import PATIENCE_SECONDS, wait_until_blocked_by
 from support.weather import World
 
-from .staging import counted
+from .staging import Hold, counted
 
 DAY = date(2025, 1, 15)
 EVENT_OF_ANOTHER_RUN = """
@@ -22,6 +30,38 @@ EVENT_OF_ANOTHER_RUN = """
     SELECT product_version_id, coverage_region, zone, '2025-01-15', '2025-01-15T12:00Z', 'tier1'
     FROM policies
     """
+
+
+async def one_wet_day(runtime: Runtime) -> World:
+    """A policy over 100.00 whose index reached tier1 on `DAY`, evaluated and not calculated."""
+    world = World(runtime)
+    await world.insure({"P1": 10_000})
+    await world.rain(DAY, ["1.5"])
+    async with transaction(runtime) as connection:
+        (group,) = await groups_of_policies(connection)
+        await evaluate_days(connection, group, [DAY])
+    return world
+
+
+@asynccontextmanager
+async def worker_in_the_middle(
+    runtime: Runtime, world: World
+) -> AsyncIterator[tuple[Hold, asyncio.Task[list[Claim]]]]:
+    """A worker on the policy's day that holds lease and row lock, and has read, until let go."""
+    hold = Hold()
+
+    async def calculate() -> list[Claim]:
+        parts = hold.after_reading(PolicyCalculation())
+        async with runtime.sessions() as session:
+            return await parts.run(
+                session, runtime.redis, world.ids["P1"], DAY, runtime.lease_options
+            )
+
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+        worker = group.create_task(calculate())
+        await hold.reached.wait()
+        yield hold, worker
+        hold.let_go.set()
 
 
 async def nobody_waits(watcher: Connection, pid: int) -> None:
@@ -70,16 +110,59 @@ def test_one_transaction_evaluates_a_bounded_stretch_of_consecutive_days() -> No
     ]
 
 
-async def test_a_calculation_whose_lease_is_held_all_the_time_fails_and_stays_asked_for(
-    fresh_runtime: Runtime,
+def with_required_leases(runtime: Runtime, **settings: object) -> Runtime:
+    update = {"require_lease": True, **settings}
+    return replace(runtime, settings=runtime.settings.model_copy(update=update))
+
+
+async def test_what_gave_way_to_another_worker_waits_for_its_row_lock_and_finds_it_done(
+    fresh_runtime: Runtime, fresh_connections: Connections
 ) -> None:
-    world = World(fresh_runtime)
-    await world.insure({"P1": 10_000})
-    await world.rain(DAY, ["1.5"])
+    watcher = await fresh_connections.superuser()
+    world = await one_wet_day(fresh_runtime)
+    async with asyncio.TaskGroup() as group:
+        async with worker_in_the_middle(fresh_runtime, world) as (hold, worker):
+            running = group.create_task(calculate_days(fresh_runtime, Scope(DAY, DAY)))
+            await wait_until_blocked_by(watcher, hold.pid)
+        report = await running
+    assert len(worker.result()) == 1
+    assert (report.calculations, report.contended, report.claims) == (1, 1, 0)
+    assert report.failures == []
+    assert await world.paid_minor("P1") == 2_000
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+
+
+async def test_without_row_lock_and_key_what_gave_way_would_be_paid_twice(
+    runtime_without_key: Runtime,
+) -> None:
+    async def no_lock(_connection: AsyncConnection, _ids: Iterable[int]) -> None:
+        pass
+
+    world = await one_wet_day(runtime_without_key)
+    unlocked = PolicyCalculation(lock_policies=no_lock)
+    async with worker_in_the_middle(runtime_without_key, world) as (_, worker):
+        report = await calculate_days(runtime_without_key, Scope(DAY, DAY), calculation=unlocked)
+    assert (report.contended, report.claims, len(worker.result())) == (1, 1, 1)
+    assert await world.paid_minor("P1") == 4_000
+
+
+async def test_a_lease_that_a_dead_worker_left_holds_no_run_up(fresh_runtime: Runtime) -> None:
+    world = await one_wet_day(fresh_runtime)
     key = lease_key(world.ids["P1"], DAY)
     await fresh_runtime.redis.set(key, "a worker that died")
-    settings = fresh_runtime.settings.model_copy(update={"lease_wait_seconds": 0})
-    impatient = replace(fresh_runtime, settings=settings)
+    report = await calculate_days(fresh_runtime, Scope(DAY, DAY))
+    assert (report.claims, report.contended, report.failures) == (1, 1, [])
+    assert await fresh_runtime.redis.get(key) == b"a worker that died"
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+
+
+async def test_a_calculation_whose_required_lease_is_held_all_the_time_fails_and_stays_asked_for(
+    fresh_runtime: Runtime,
+) -> None:
+    world = await one_wet_day(fresh_runtime)
+    key = lease_key(world.ids["P1"], DAY)
+    await fresh_runtime.redis.set(key, "a worker that died")
+    impatient = with_required_leases(fresh_runtime, lease_wait_seconds=0)
     report = await calculate_days(impatient, Scope(DAY, DAY))
     assert (report.claims, report.contended) == (0, 1)
     assert report.failures == [Failure(world.ids["P1"], DAY, "another worker holds its lease")]
@@ -89,12 +172,10 @@ async def test_a_calculation_whose_lease_is_held_all_the_time_fails_and_stays_as
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
 
 
-async def test_a_calculation_that_gave_way_is_done_when_the_lease_is_free(
+async def test_a_calculation_that_gave_way_is_done_when_its_required_lease_is_free(
     fresh_runtime: Runtime,
 ) -> None:
-    world = World(fresh_runtime)
-    await world.insure({"P1": 10_000})
-    await world.rain(DAY, ["1.5"])
+    world = await one_wet_day(fresh_runtime)
     key = lease_key(world.ids["P1"], DAY)
     await fresh_runtime.redis.set(key, "another worker")
     gave_way = asyncio.Event()
@@ -103,7 +184,9 @@ async def test_a_calculation_that_gave_way_is_done_when_the_lease_is_free(
         if stage == "Calculating claims" and done == total:
             gave_way.set()
 
-    running = asyncio.create_task(calculate_days(fresh_runtime, Scope(DAY, DAY), notify=notify))
+    running = asyncio.create_task(
+        calculate_days(with_required_leases(fresh_runtime), Scope(DAY, DAY), notify=notify)
+    )
     await gave_way.wait()
     assert await world.paid_minor("P1") == 0
     await fresh_runtime.redis.delete(key)

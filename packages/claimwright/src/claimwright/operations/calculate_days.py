@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from claimwright.domain.calendar import days_between, local_date, require_known_day
 from claimwright.domain.errors import InvalidInputError, LockNotAcquiredError
 from claimwright.domain.facts import covers
-from claimwright.locks import LeaseOptions
+from claimwright.locks import LeaseOptions, no_lease
 from claimwright.operations.calculate import PolicyCalculation
 from claimwright.operations.evaluate import Evaluated, days_touched, evaluate_days, stretches
 from claimwright.operations.transactions import retried, transaction
@@ -159,7 +159,8 @@ async def calculate_days(
     """Bring every policy in scope up to date for the days in scope.
 
     Any number of runs may overlap, in one process or many: each pays what is due once. A
-    calculation whose lease another worker holds is put off to the end and then waited for.
+    calculation whose lease another worker holds is put off to the end, and then done under the row
+    lock alone, unless leases are required.
 
     Args:
         runtime: the servers.
@@ -328,16 +329,34 @@ class _Run:
         return plan
 
     async def _calculate(self, work: Sequence[PolicyDay]) -> None:
-        """Two rounds: first whatever is free, then what other workers held, waiting for it."""
-        options = self._runtime.lease_options
-        contended = await self._round(work, replace(options, blocking_timeout_seconds=0))
+        """Two rounds: first whatever is free, then what other workers held, without a lease.
+
+        ::
+
+            run A   lease ── lock policy ── read ── insert ── COMMIT ── release
+            run B   held: put off … all the rest … lock policy ─────── has it: reads what A paid
+
+        The lease has told B to do something else first, which is all that it is for. What is left
+        has to be done, and the row lock is the better queue: PostgreSQL hands it over at once, a
+        lease is polled for, and one that a dead worker left would hold B up for its time-out.
+        What B decides from is read under the row lock as ever. Where leases are required, it
+        waits for them.
+        """
+        calculation, options = self._calculation, self._runtime.lease_options
+        contended = await self._round(
+            work, calculation, replace(options, blocking_timeout_seconds=0)
+        )
         self._report.contended = len(contended)
-        still_held = await self._round(contended, options)
+        if not options.required:
+            calculation = replace(calculation, take_lease=no_lease)
+        still_held = await self._round(contended, calculation, options)
         self._report.failures += [
             Failure(*item, "another worker holds its lease") for item in still_held
         ]
 
-    async def _round(self, work: Sequence[PolicyDay], options: LeaseOptions) -> list[PolicyDay]:
+    async def _round(
+        self, work: Sequence[PolicyDay], calculation: PolicyCalculation, options: LeaseOptions
+    ) -> list[PolicyDay]:
         """Calculate with so many workers at once; returns what was contended."""
         queue, contended = deque(work), list[PolicyDay]()
 
@@ -345,7 +364,7 @@ class _Run:
             while queue:
                 item = queue.popleft()
                 try:
-                    await self._calculate_one(item, options)
+                    await self._calculate_one(item, calculation, options)
                 except LockNotAcquiredError:
                     contended.append(item)
                 except ROW_FAULTS as error:
@@ -357,9 +376,11 @@ class _Run:
                 group.create_task(worker())
         return contended
 
-    async def _calculate_one(self, item: PolicyDay, options: LeaseOptions) -> None:
+    async def _calculate_one(
+        self, item: PolicyDay, calculation: PolicyCalculation, options: LeaseOptions
+    ) -> None:
         async with self._runtime.sessions() as session:
-            claims = await self._calculation.run(session, self._runtime.redis, *item, options)
+            claims = await calculation.run(session, self._runtime.redis, *item, options)
         self._report.calculations += 1
         self._report.claims += len(claims)
 
