@@ -402,3 +402,30 @@ async def test_an_index_that_is_no_number_stops_its_own_group_alone(
     assert verification.differences == {DifferenceKind.UNVERIFIABLE: 1}
     assert (verification.policies, verification.claims) == (1, 1)
     assert "InvalidOperation" in sentences(verification)[0]
+
+
+async def test_a_reading_that_cannot_be_added_up_stops_its_own_group_alone(
+    world: World, superuser: Connection
+) -> None:
+    elsewhere = World(world.runtime, region="LGA")
+    await elsewhere.insure({"P2": 10_003})
+    await elsewhere.rain(DAY, ["1.5"])
+    await world.insure({"P3": 10_003})
+    await superuser.execute("ALTER TABLE readings DROP CONSTRAINT readings_value_bounded")
+    await world.rain(LATER, ["1.5", "1e-70"])
+    report = await calculate(world)
+    assert (await elsewhere.paid_minor("P2"), report.failures) == (2_001, [])
+    (record,) = report.unusable
+    assert (record.noun, record.name) == ("group", f"{CODE}, JFK, America/New_York")
+    assert "Inexact" in record.fault
+    pending = await superuser.fetch(
+        "SELECT DISTINCT kind, region, policy_id FROM work_requests"
+        " WHERE finished_generation < generation"
+    )
+    assert set(map(tuple, pending)) == {
+        ("evaluate", "JFK", None),
+        ("policy", None, world.ids["P3"]),
+    }
+    verification = await verify(world.runtime)
+    assert verification.differences == {DifferenceKind.UNVERIFIABLE: 1}
+    assert (verification.policies, verification.claims) == (1, 1)

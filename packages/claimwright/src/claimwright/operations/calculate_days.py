@@ -201,7 +201,9 @@ class _Run:
         self._calculation = calculation
         self._report = RunReport(scope)
         self._idle: set[IndexGroup] = set()
-        """Groups of which something is left to do: nothing they were asked for is finished."""
+        """Groups of which something is left to do: no request for their events is finished."""
+        self._left_out: set[IndexGroup] = set()
+        """Those that could not be evaluated: no request for their policies is finished either."""
 
     async def complete(self) -> RunReport:
         scope = self._scope
@@ -288,6 +290,7 @@ class _Run:
     def _leave_out(self, group: Group, error: Exception) -> None:
         """A row of the group's, stored past the guards, that its evaluation stumbled over."""
         self._idle.add(group.key)
+        self._left_out.add(group.key)
         place = (group.terms.code, group.key.region, group.key.zone)
         record = UnusableRecord(
             "group", group.key.product_version_id, ", ".join(place), fault_of(error), *place
@@ -323,7 +326,7 @@ class _Run:
                 plan.work.extend(
                     PolicyDay(coverage.policy_id, day) for day in dates if covers(coverage, day)
                 )
-                if self._covers_all_of(coverage, known_dates):
+                if group.key not in self._left_out and self._covers_all_of(coverage, known_dates):
                     plan.whole_terms.add(coverage.policy_id)
         plan.work.sort(key=lambda item: (item.day, item.policy_id))
         return plan
