@@ -20,18 +20,15 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from claimwright.domain.errors import InvalidInputError
+from claimwright.server_addresses import checked_redis_url, sqlalchemy_url
 
 PREFIX = "CLAIMWRIGHT_"
 TEST_PREFIX = "CLAIMWRIGHT_TEST_"
 
 STATEMENTS_PER_TRANSACTION = 8
 """The most statements the engine sends in one transaction; the lease is sized by it."""
-
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class Settings(BaseSettings):
@@ -103,10 +100,9 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _know_the_redis_scheme(cls, address: SecretStr | None) -> SecretStr | None:
-        if address and not address.get_secret_value().startswith(_REDIS_SCHEMES):
-            message = f"a Redis address begins with {', '.join(_REDIS_SCHEMES)}"
-            raise ValueError(message)
+    def _speak_redis(cls, address: SecretStr | None) -> SecretStr | None:
+        if address is not None:
+            checked_redis_url(address.get_secret_value())
         return address
 
     @field_validator("data_folder")
@@ -185,27 +181,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise InvalidInputError("; ".join(sentences)) from None
 
 
-def sqlalchemy_url(address: str) -> str:
-    """Return a PostgreSQL address as SQLAlchemy's asyncpg dialect wants it.
-
-    ``postgresql://`` becomes ``postgresql+asyncpg://`` and libpq's ``sslmode`` becomes ``ssl``.
-
-    Raises:
-        ValueError: the address is of another database or another driver; the message does not
-            repeat it.
-    """
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):
-        message = "this is not a database address; write postgresql://user:password@host/database"
-        raise ValueError(message) from None
-    if url.drivername not in {"postgresql", "postgresql+asyncpg"}:
-        raise ValueError(_refusal(url.get_backend_name(), url.drivername))
-    query = {("ssl" if key == "sslmode" else key): value for key, value in url.query.items()}
-    asyncpg_url = url.set(drivername="postgresql+asyncpg", query=query)
-    return asyncpg_url.render_as_string(hide_password=False)
-
-
 def default_data_folder(*, is_root: bool) -> Path:
     """Return where the embedded servers keep their data unless told otherwise.
 
@@ -229,15 +204,6 @@ def refuse_private_home(folder: Path, home: Path) -> None:
             "/var/lib/claimwright"
         )
         raise ValueError(message)
-
-
-def _refusal(backend: str, driver: str) -> str:
-    if backend == "sqlite":
-        return (
-            "SQLite is not supported: it drops FOR UPDATE in silence, so that two workers could "
-            "pay the same claim; use postgresql://, or leave the variable out for the embedded one"
-        )
-    return f"{driver}:// is not supported; use postgresql:// or postgresql+asyncpg://"
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:

@@ -3,8 +3,7 @@
 import asyncio
 
 from claimwright.cli.output import AsJson, print_json, results
-from claimwright.cli.running import servers_of
-from claimwright.domain.errors import DatabaseUnavailableError
+from claimwright.cli.running import database_errors_in_our_words, servers_of
 from claimwright.settings import load_settings
 from claimwright.storage.schema import newest_revision, upgrade
 
@@ -17,10 +16,8 @@ def init(*, as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     with servers_of(settings) as addresses:
-        try:
+        with database_errors_in_our_words():
             asyncio.run(upgrade(addresses.owner_database_url))
-        except OSError as error:
-            raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {error}") from error
         folder = addresses.folder
     if as_json:
         print_json({"revision": newest_revision(), "folder": str(folder) if folder else None})

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TypeVar
 
+from asyncpg.exceptions import ClientConfigurationError
 from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
@@ -23,6 +24,9 @@ from claimwright.storage.schema import current_revision, newest_revision
 from claimwright.storage.transients import is_transient, is_unfit_value, sqlstate_of
 
 Outcome = TypeVar("Outcome")
+
+# SQLSTATEs: no connection, a role or a database that is not there or not allowed, no resources.
+_UNUSABLE = ("08", "28", "3D", "42501", "53", "57P")
 
 
 def run(operation: Callable[[Runtime], Awaitable[Outcome]]) -> Outcome:
@@ -76,24 +80,41 @@ async def _run(
     operation: Callable[[Runtime], Awaitable[Outcome]], settings: Settings, addresses: Addresses
 ) -> Outcome:
     async with open_runtime(settings, addresses) as runtime:
-        try:
+        with database_errors_in_our_words():
             await require_schema(runtime)
             return await operation(runtime)
-        except (DBAPIError, OSError) as error:
-            told = _in_our_words(error)
-            if told is None:
-                raise
-            raise told from error
+
+
+@contextmanager
+def database_errors_in_our_words() -> Iterator[None]:
+    """Turn what PostgreSQL and its driver raise into errors that say what to do.
+
+    Raises:
+        InvalidInputError: a value that PostgreSQL cannot hold, or an address it cannot be used by.
+        DatabaseUnavailableError: PostgreSQL cannot be reached, or refuses the role.
+        CalculationError: it gave up waiting.
+    """
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        told = _in_our_words(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 def _in_our_words(error: DBAPIError | OSError) -> ClaimwrightError | None:
     """What an error of the database is to whoever runs a command; `None` for a defect of ours."""
+    if isinstance(_cause(error), ClientConfigurationError):
+        return InvalidInputError(
+            f"PostgreSQL cannot be used as its address and environment say: {_first_line(error)}"
+        )
     if is_unfit_value(error):
         return InvalidInputError(
             f"PostgreSQL cannot hold a value that was given: {_first_line(error)}"
         )
     state = sqlstate_of(error)
-    if state is not None and state.startswith(("08", "28", "3D", "57P", "53")):
+    if state is not None and state.startswith(_UNUSABLE):
         return DatabaseUnavailableError(
             f"PostgreSQL cannot be used ({state}: {_first_line(error)})"
         )
@@ -119,6 +140,11 @@ async def require_schema(runtime: Runtime) -> None:
             f"the database has {state}, this version needs {newest_revision()}: "
             "run `claimwright init`"
         )
+
+
+def _cause(error: Exception) -> BaseException | None:
+    """What the driver raised, behind SQLAlchemy's error."""
+    return getattr(getattr(error, "orig", None), "__cause__", None)
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from claimwright.domain.errors import SessionInUseError
+from claimwright.server_addresses import engine_arguments
 from claimwright.settings import Settings
 
 _OWN_SESSION = "claimwright"
@@ -54,15 +55,17 @@ def make_engine(
 ) -> AsyncEngine:
     """An engine for the application: READ COMMITTED, UTC, bounded waits."""
     parameters = (limits or TransactionLimits()).as_parameters()
+    asked = engine_arguments(url)
+    name = asked.application_name or "claimwright"
     return create_async_engine(
-        url,
+        asked.url,
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
         connect_args={
-            "timeout": 5,
-            "server_settings": {**parameters, "timezone": "UTC", "application_name": "claimwright"},
+            "timeout": asked.timeout_seconds or 5,
+            "server_settings": {**parameters, "timezone": "UTC", "application_name": name},
         },
     )
 

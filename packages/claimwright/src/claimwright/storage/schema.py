@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from claimwright.server_addresses import engine_arguments
 from claimwright.storage.known_names import add_known_names
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -37,7 +38,12 @@ async def upgrade(owner_url: str) -> None:
     Args:
         owner_url: a SQLAlchemy address of the role that owns, or will own, the schema.
     """
-    engine = create_async_engine(owner_url, poolclass=NullPool)
+    asked = engine_arguments(owner_url)
+    connect = {
+        "timeout": asked.timeout_seconds or 60,
+        "server_settings": {"application_name": asked.application_name or "claimwright init"},
+    }
+    engine = create_async_engine(asked.url, poolclass=NullPool, connect_args=connect)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade)
