@@ -6,6 +6,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from contention.wire.embedded import embedded_servers
+from contention.wire.servers import Servers
+
 from .wire_servers import PostgresServer, ValkeyServer, postgres_server, valkey_server
 
 
@@ -27,3 +30,10 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
 def valkey(folder: Path) -> Iterator[ValkeyServer]:
     with valkey_server(folder / "valkey") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Servers with the settings of explorations."""
+    with embedded_servers() as servers:
+        yield servers

@@ -66,7 +66,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class SequenceStart:
-    """A sequence with its state at the start, as ``last_value:is_called``."""
+    """A sequence with its state at the start, as ``last_value:is_called`` with t or f."""
 
     name: str
     state: str
@@ -75,7 +75,7 @@ class SequenceStart:
     def reset(self) -> str:
         """The expression that puts the state back."""
         value, is_called = self.state.split(":")
-        return f"setval({literal(self.name)}, {value}, {is_called})"
+        return f"setval({literal(self.name)}, {value}, '{is_called}')"
 
 
 @dataclass(frozen=True, slots=True)
