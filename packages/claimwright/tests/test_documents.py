@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+ROOMS = (
+    ROOT / "packages" / "claimwright" / "src" / "claimwright",
+    ROOT / "packages" / "contention" / "src" / "contention",
+)
+SOURCE = re.compile(r"`([\w./]+(?:\.py|\.sql|/))`")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 # The target of `[text](target "title")`, or of a definition `[name]: target`.
@@ -48,6 +53,24 @@ def broken_links(document: Path) -> list[str]:
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_relative_link_leads_to_a_file_that_exists(document: Path) -> None:
     assert broken_links(document) == []
+
+
+def missing_sources(text: str) -> list[str]:
+    """The files and rooms named in tables of a page that are in neither package."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    named = {name for row in rows for name in SOURCE.findall(row)}
+    return sorted(name for name in named if not any((room / name).exists() for room in ROOMS))
+
+
+def test_every_file_that_the_architecture_sends_people_to_exists() -> None:
+    assert missing_sources((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")) == []
+
+
+def test_a_file_that_is_gone_is_found() -> None:
+    page = (
+        "| a | `cli/`, `locks.py` |\n| b | `domain/gone.py`, `gone/`, `psql` |\n`prose/` is free\n"
+    )
+    assert missing_sources(page) == ["domain/gone.py", "gone/"]
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
