@@ -200,9 +200,9 @@ class _Run:
         self._notify = notify
         self._calculation = calculation
         self._report = RunReport(scope)
-        self._idle: set[IndexGroup] = set()
+        self._idle = set[IndexGroup]()
         """Groups of which something is left to do: no request for their events is finished."""
-        self._left_out: set[IndexGroup] = set()
+        self._left_out = set[IndexGroup]()
         """Those that could not be evaluated: no request for their policies is finished either."""
 
     async def complete(self) -> RunReport:
@@ -391,7 +391,7 @@ class _Run:
         """Whether every policy that the request's events can concern was in scope, and is done."""
         if self._scope.region not in (None, request.region):
             return False
-        if any(_concerns(request, key) for key in self._idle):
+        if any(request.may_pay(group) for group in self._idle):
             return False
         versions = {group.key.product_version_id for group in groups}
         return self._scope.product_code is None or request.product_version_id in versions
@@ -407,14 +407,6 @@ class _Run:
 
 def _date_of(instant: datetime, group: Group) -> date:
     return local_date(instant, group.key.zone, group.terms.day_boundary)
-
-
-def _concerns(request: PendingRequest, key: IndexGroup) -> bool:
-    """Whether the events of a request can pay policies of a group; without a zone, of any zone."""
-    return (
-        (request.product_version_id, request.region) == (key.product_version_id, key.region)
-        and request.subject in (None, key.zone)
-    )  # fmt: skip
 
 
 def _of_readings(

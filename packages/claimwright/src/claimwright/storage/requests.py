@@ -62,6 +62,11 @@ class PendingRequest:
     day: date | None
     generation: int
 
+    def may_pay(self, group: IndexGroup) -> bool:
+        """Whether its events can pay policies of a group; those without a zone, of any zone."""
+        ours = (group.product_version_id, group.region)
+        return (self.product_version_id, self.region) == ours and self.subject in (None, group.zone)
+
 
 @dataclass(frozen=True, slots=True)
 class PendingWork:
