@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from contention.model.steps import Effect, Run
 from contention.schedulers.scheduler import Scheduler
 from contention.search.start import RUN, Start, connect
 from contention.wire.locks_seen import LockWatcher
+from contention.wire.plans import Plans
 from contention.wire.servers import Links, Servers
 from contention.wire.stage import Stage, StageError
 from contention.wire.virtual_loop import VirtualClockLoop
@@ -45,6 +46,7 @@ class Runner:
     admin: "asyncpg.Connection[asyncpg.Record]"
     start: Start
     workers: Sequence[Body]
+    plans: Plans = field(default_factory=Plans)
 
     @property
     def links(self) -> Links:
@@ -69,7 +71,7 @@ class Runner:
         await self.start.restore(self.admin)
         folder = Path(tempfile.mkdtemp(prefix="ct-"))
         watching = await connect(self.servers, RUN)
-        stage = Stage(self.loop, self._own, await LockWatcher.on(watching), folder)
+        stage = Stage(self.loop, self._own, await LockWatcher.on(watching, self.plans), folder)
         choices: list[Choice] = []
         try:
             await stage.enter([self._part_of(number, only) for number in range(len(self.workers))])

@@ -99,6 +99,16 @@ def split_statements(sql: str, *, conforming: bool = True) -> tuple[Statement, .
     return tuple(_split(sql, conforming=conforming))
 
 
+def tokens(sql: str, *, conforming: bool = True) -> Iterator[tuple[str, str]]:
+    """What is neither blank nor comment, in order.
+
+    Returns:
+        the kind, as in ``word``, ``name`` (quoted), ``string``, ``mark`` and ``rest``; the text.
+    """
+    for kind, start, end in _tokens(sql, conforming=conforming):
+        yield kind, sql[start:end]
+
+
 @lru_cache(maxsize=1024)
 def _split_cached(sql: str, conforming: bool) -> tuple[Statement, ...]:  # noqa: FBT001 - cached positionally
     return tuple(_split(sql, conforming=conforming))
