@@ -150,7 +150,9 @@ class _Job:
         admin = await connect(self._servers, "postgres")
         try:
             start = await Start.made_by(self._setup, self._servers, admin)
-            runner = Runner(loop, self._servers, admin, start, self._workers)
+            runner = Runner(
+                loop, self._servers, admin, start, self._workers, self._bounds.silence_seconds
+            )
             search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
             await search.complete(*self._schedules())
             self._keep()

@@ -46,6 +46,7 @@ class Runner:
     admin: "asyncpg.Connection[asyncpg.Record]"
     start: Start
     workers: Sequence[Body]
+    silence_seconds: float = 5.0
     plans: Plans = field(default_factory=Plans)
 
     @property

@@ -25,11 +25,13 @@ class Bounds:
         schedules: so many at most.
         seconds: for so long at most.
         shrinking: so many schedules at most to find a counterexample with fewer switches.
+        silence_seconds: so long a worker may neither ask, wait, compute nor end.
     """
 
     schedules: int = 20_000
     seconds: float = 600.0
     shrinking: int = 100
+    silence_seconds: float = 5.0
 
 
 class _OutOfBoundsError(Exception):

@@ -44,6 +44,13 @@ class Actor:
         return self.worker.has_ended
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether it asks, waits or has ended; otherwise it computes, sleeps or does nothing."""
+        return self.has_ended or any(
+            lane.held is not None or lane.is_awaiting_reply for lane in self.lanes
+        )
+
+    @property
     def holding(self) -> Lane | None:
         """The lane whose request can go on."""
         return next((lane for lane in self.lanes if lane.held is not None), None)

@@ -9,6 +9,7 @@ what it asks about.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,13 +24,14 @@ from contention.wire.postgres import PostgresFraming
 from contention.wire.redis import RespFraming
 from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Links, Servers
+from contention.wire.silence import Silence
 from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
 from contention.wire.workers import Body, WorkerStaysError
 from contention.wire.workers_kinds import worker_for
 
 _NAP_SECONDS: Final = 0.0005
 _ASK_AFTER_SECONDS: Final = 0.002
-_SILENCE_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.02
 _POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
 
 
@@ -45,10 +47,16 @@ class Stage:
         servers: whose database and keys are those of this run.
         watcher: looks into the run's database.
         folder: for the gates' sockets; its path is short.
+        silence_seconds: how long a worker may do nothing before it is not waited for any more.
     """
 
     def __init__(
-        self, loop: VirtualClockLoop, servers: Servers, watcher: LockWatcher, folder: Path
+        self,
+        loop: VirtualClockLoop,
+        servers: Servers,
+        watcher: LockWatcher,
+        folder: Path,
+        silence_seconds: float,
     ) -> None:
         self._loop = loop
         self._servers = servers
@@ -59,6 +67,9 @@ class Stage:
         self._scripts = Scripts()
         self._idle: asyncio.Future[None] | None = None
         self._moved_at = time.monotonic()
+        self._look_at = 0.0
+        self._silence = Silence(silence_seconds)
+        self._silent: set[str] = set()
         self._answered: list[tuple[Lane, Request, Reply, Footprint | None]] = []
         self._footprints = FootprintReader(watcher)
         self._blocked: set[str] = set()
@@ -70,35 +81,33 @@ class Stage:
     def opened(self, lane: Lane) -> None:
         """A worker opened a connection."""
         self._actors[lane.worker].lanes.append(lane)
-        self._moved()
+        self._moved(lane.worker)
 
     def arrived(self, lane: Lane, request: Request) -> bool:
         """A request came; only steps are held."""
-        self._moved()
+        self._moved(lane.worker)
         self._footprints.saw(lane, request)
-        return not self._is_step(lane, request)
+        return not is_step(request)
 
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
         """A reply has ended."""
-        self._moved()
+        self._moved(lane.worker)
         self._blocked.discard(lane.name)
-        if not self._is_step(lane, request):
-            self._footprints.passed(lane, request, reply)
-        else:
+        if is_step(request):
             actor = self._actors[lane.worker]
             actor.last_text, actor.is_stale = text_of(request), actor.last_reply != reply
             actor.last_reply = reply
             ended = self._footprints.ended(lane, request)
             self._answered.append((lane, request, reply, ended))
 
-    def failed(self, lane: Lane, failure: Failure) -> None:  # noqa: ARG002 - a keeper's signature
+    def failed(self, lane: Lane, failure: Failure) -> None:
         """A connection that cannot be understood: the run cannot be judged."""
-        self._moved()
+        self._moved(lane.worker)
         self._failures.append(failure)
 
     def closed(self, lane: Lane) -> None:
         """A connection is gone."""
-        self._moved()
+        self._moved(lane.worker)
         self._footprints.forget(lane)
         self._blocked.discard(lane.name)
 
@@ -109,7 +118,9 @@ class Stage:
         for number, body in enumerate(bodies, start=1):
             name = f"w{number}"
             links = await self._open_links(name)
-            self._actors[name] = Actor(name, worker_for(name, body, self._loop, self._moved))
+            self._actors[name] = Actor(
+                name, worker_for(name, body, self._loop, partial(self._moved, name))
+            )
             self._actors[name].worker.start(links)
         await self._rest()
 
@@ -144,8 +155,7 @@ class Stage:
             footprint = footprint.joined([touched])
         if lane.is_awaiting_reply:
             self._record(lane, request, "blocked", (Blocker("another worker"),))
-            footprint = footprint.joined([await self._footprints.so_far(lane, request)])
-        footprint = footprint.joined([self._footprints.left_behind()])
+            footprint = footprint.joined([await self._footprints.so_far(lane)])
         for other in self._actors.values():
             if other.name != name and other.last_footprint.conflicts_with(footprint):
                 other.is_stale = True
@@ -197,7 +207,10 @@ class Stage:
     # --- coming to rest ------------------------------------------------------------------------
 
     async def _rest(self) -> None:
-        """Wait until every worker holds a request, is known to be blocked, or has ended."""
+        """Wait until every worker holds a request, is known to be blocked, or has ended.
+
+        A worker that has been silent for too long is not waited for until it moves again.
+        """
         self._loop.observer = self._observe
         while True:
             self._idle = self._loop.create_future()
@@ -205,46 +218,51 @@ class Stage:
             self._idle = None
             if self._failures:
                 raise StageError(str(self._failures[0]))
+            if self._wake_a_sleeper():
+                continue
             waiting = [lane for actor in self._actors.values() for lane in actor.waiting]
-            if waiting:
-                if await self._all_blocked(waiting):
-                    return
-            elif not self._wake_a_sleeper() and (self._all_rest() or self._is_silent()):
+            if not self._have_all_come_to_rest():
+                self._look_in(_LOOK_SECONDS)
+            elif not waiting:
+                return
+            elif (passed := time.monotonic() - self._moved_at) < _ASK_AFTER_SECONDS:
+                self._look_in(_ASK_AFTER_SECONDS - passed)
+            elif await self._all_blocked(waiting):
                 return
 
     def _observe(self) -> float:
-        if self._idle is None or self._idle.done():
+        """The loop is idle: go on at once, or when it is time to look again."""
+        if self._idle is None or self._idle.done() or self._is_logging_in():
             return _NAP_SECONDS
-        actors = self._actors.values()
-        is_logging_in = any(
-            lane.process_id is None and isinstance(lane.framing, PostgresFraming)
-            for actor in actors
-            for lane in actor.lanes
-            if lane.is_open
-        )
-        if is_logging_in:
-            return _NAP_SECONDS
-        waits = any(actor.waiting for actor in actors) or not self._all_rest()
-        if waits and time.monotonic() - self._moved_at < _ASK_AFTER_SECONDS:
-            return _NAP_SECONDS
+        wait = self._look_at - time.monotonic()
+        if wait > 0:
+            return wait
         self._idle.set_result(None)
         return GO_ON
 
-    def _all_rest(self) -> bool:
-        return all(actor.has_ended or actor.holding for actor in self._actors.values())
+    def _is_logging_in(self) -> bool:
+        return any(
+            lane.process_id is None and isinstance(lane.framing, PostgresFraming)
+            for actor in self._actors.values()
+            for lane in actor.lanes
+            if lane.is_open
+        )
 
-    def _is_silent(self) -> bool:
-        """Whether nothing has moved for so long that whoever does not rest never will."""
-        return time.monotonic() - self._moved_at > _SILENCE_SECONDS
+    def _have_all_come_to_rest(self) -> bool:
+        """Whether nobody goes on by itself, as far as those tell who are not silent."""
+        moving = [actor for actor in self._actors.values() if not actor.is_at_rest]
+        waited_for = [actor for actor in moving if actor.name not in self._silent]
+        if waited_for and self._silence.is_over({a.name: a.worker.cpu_seconds for a in waited_for}):
+            self._silent.update(actor.name for actor in waited_for)
+            return True
+        return not waited_for
+
+    def _look_in(self, seconds: float) -> None:
+        self._look_at = time.monotonic() + seconds
 
     def _wake_a_sleeper(self) -> bool:
         """Fire the earliest timer of a worker that has nothing else to wait for."""
-        for actor in self._actors.values():
-            if actor.has_ended or actor.holding or actor.waiting:
-                continue
-            if actor.worker.wake():
-                return True
-        return False
+        return any(not actor.is_at_rest and actor.worker.wake() for actor in self._actors.values())
 
     async def _all_blocked(self, waiting: Sequence[Lane]) -> bool:
         """Whether the server says of every waiting request that one of us blocks it."""
@@ -268,11 +286,11 @@ class Stage:
         """Whether everybody waits for somebody who waits: the server will choose a victim."""
         return all(found & set(blockers) for found in blockers.values())
 
-    def _is_step(self, lane: Lane, request: Request) -> bool:
-        return is_step(request) or self._footprints.is_looking(lane, request)
-
-    def _moved(self) -> None:
+    def _moved(self, name: str = "") -> None:
         self._moved_at = time.monotonic()
+        self._look_at = 0.0
+        self._silent.discard(name)
+        self._silence.broken()
 
     async def _open_links(self, name: str) -> Links:
         own = self._folder / name

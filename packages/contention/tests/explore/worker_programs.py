@@ -1,0 +1,100 @@
+"""The same small purchases as threads and processes do them, in modules that others can import."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psycopg
+import redis
+
+from contention.wire.servers import Links
+
+from .programs import READ, accounts_hold, two_accounts
+
+__all__ = ["accounts_hold", "two_accounts"]
+_WRITE = "UPDATE accounts SET amount = %s WHERE id = 1"
+
+
+class ShopClosedError(Exception):
+    """An error that a worker raises, and that comes back out of another process."""
+
+    def __init__(self, shop: str) -> None:
+        super().__init__(shop)
+        self.shop = shop
+
+
+class UnpicklableError(Exception):
+    """An error that does not come back."""
+
+    def __init__(self, shop: str, number: int) -> None:
+        super().__init__(f"{shop} {number}")
+
+
+def add_one(links: Links) -> int:
+    with psycopg.connect(links.postgres_url) as connection:
+        row = connection.execute(READ).fetchone()
+        assert row is not None
+        connection.execute(_WRITE, (row[0] + 1,))
+    return int(row[0])
+
+
+def add_one_locked(links: Links) -> None:
+    with psycopg.connect(links.postgres_url) as connection:
+        row = connection.execute(f"{READ} FOR UPDATE").fetchone()
+        assert row is not None
+        connection.execute(_WRITE, (row[0] + 1,))
+
+
+def add_one_under_a_redis_lock(links: Links) -> None:
+    client = redis.Redis.from_url(links.redis_url)
+    with client.lock("accounts", timeout=60, sleep=0.01):
+        add_one(links)
+    client.close()
+
+
+def add_some(links: Links, amount: int) -> int:
+    with psycopg.connect(links.postgres_url) as connection:
+        connection.execute("UPDATE accounts SET amount = amount + %s WHERE id = 1", (amount,))
+    return amount
+
+
+async def add_one_async(links: Links) -> str:
+    add_some(links, 1)
+    return "awaited"
+
+
+def close_the_shop(_links: Links) -> None:
+    raise ShopClosedError("tea")
+
+
+def close_the_shop_for_good(_links: Links) -> None:
+    raise UnpicklableError("tea", 3)
+
+
+def leave_at_once(_links: Links) -> None:
+    os._exit(7)
+
+
+def sleep_long(_links: Links) -> None:
+    time.sleep(3600)
+
+
+def leave_a_child_behind(links: Links) -> int:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    add_some(links, child.pid)
+    return child.pid
+
+
+def compute_for_ever(links: Links) -> None:
+    add_some(links, 1)
+    while True:
+        pass
+
+
+def try_again_for_ever(links: Links) -> None:
+    while True:
+        try:
+            add_some(links, 1)
+        except psycopg.Error:
+            time.sleep(0.01)
