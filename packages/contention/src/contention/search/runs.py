@@ -72,7 +72,13 @@ class Runner:
         await self.start.restore(self.admin)
         folder = Path(tempfile.mkdtemp(prefix="ct-"))
         watching = await connect(self.servers, RUN)
-        stage = Stage(self.loop, self._own, await LockWatcher.on(watching, self.plans), folder)
+        stage = Stage(
+            self.loop,
+            self._own,
+            await LockWatcher.on(watching, self.plans),
+            folder,
+            self.silence_seconds,
+        )
         choices: list[Choice] = []
         try:
             await stage.enter([self._part_of(number, only) for number in range(len(self.workers))])

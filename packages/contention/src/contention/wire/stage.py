@@ -87,13 +87,15 @@ class Stage:
         """A request came; only steps are held."""
         self._moved(lane.worker)
         self._footprints.saw(lane, request)
-        return not is_step(request)
+        return not self._is_step(lane, request)
 
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
         """A reply has ended."""
         self._moved(lane.worker)
         self._blocked.discard(lane.name)
-        if is_step(request):
+        if not self._is_step(lane, request):
+            self._footprints.passed(lane, request, reply)
+        else:
             actor = self._actors[lane.worker]
             actor.last_text, actor.is_stale = text_of(request), actor.last_reply != reply
             actor.last_reply = reply
@@ -155,7 +157,8 @@ class Stage:
             footprint = footprint.joined([touched])
         if lane.is_awaiting_reply:
             self._record(lane, request, "blocked", (Blocker("another worker"),))
-            footprint = footprint.joined([await self._footprints.so_far(lane)])
+            footprint = footprint.joined([await self._footprints.so_far(lane, request)])
+        footprint = footprint.joined([self._footprints.left_behind()])
         for other in self._actors.values():
             if other.name != name and other.last_footprint.conflicts_with(footprint):
                 other.is_stale = True
@@ -285,6 +288,9 @@ class Stage:
     def _is_cycle(self, blockers: Mapping[int, frozenset[int]]) -> bool:
         """Whether everybody waits for somebody who waits: the server will choose a victim."""
         return all(found & set(blockers) for found in blockers.values())
+
+    def _is_step(self, lane: Lane, request: Request) -> bool:
+        return is_step(request) or self._footprints.is_looking(lane, request)
 
     def _moved(self, name: str = "") -> None:
         self._moved_at = time.monotonic()
