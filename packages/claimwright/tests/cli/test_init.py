@@ -34,15 +34,10 @@ def test_the_folder_of_embedded_servers_is_said_first_and_not_among_the_results(
     ],
 )
 def test_an_address_that_does_not_lead_to_a_database_has_one_sentence(
-    command: Commands,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    option: str,
-    code: int,
-    words: str,
+    command: Commands, monkeypatch: pytest.MonkeyPatch, option: str, code: int, words: str
 ) -> None:
     monkeypatch.delenv("PGSSLROOTCERT", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))  # where the driver looks for certificates
+    monkeypatch.setenv("HOME", str(Path.cwd()))  # where the driver looks for certificates
     for name in ("CLAIMWRIGHT_DATABASE_URL", "CLAIMWRIGHT_OWNER_DATABASE_URL"):
         monkeypatch.setenv(name, f"{os.environ[name]}&{option}")
     for arguments in (("init",), ("products", "list")):

@@ -202,6 +202,29 @@ def test_what_cannot_be_imported_at_all_exits_with_2(
     assert "Traceback" not in finished.err
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no endless file")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("readings", "import", "/dev/zero", "--mapping", "{examples}/nyc-readings.toml"),
+         "/dev/zero, row 1: the line is longer than 1,048,576 bytes"),
+        (("readings", "import", "a.parquet", "--mapping", "{examples}/nyc-readings.toml"),
+         "a.parquet is not a Parquet file"),
+        (("readings", "import", "a.csv", "--mapping", "/dev/zero"), "more than 1,000,000 bytes"),
+        (("policies", "import", "/dev/zero"),
+         "/dev/zero, row 1: the line is longer than 1,048,576 bytes"),
+        (("products", "add", "/dev/zero"), "more than 1,000,000 bytes"),
+    ],
+)  # fmt: skip
+def test_a_file_without_end_exits_with_2_and_names_the_limit(
+    command: Commands, examples: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "a.parquet").symlink_to("/dev/zero")
+    finished = command(*(argument.format(examples=examples) for argument in arguments))
+    assert (finished.code, finished.out) == (2, "")
+    assert words in finished.err
+
+
 def test_days_and_zones_that_do_not_exist_exit_with_2(command: Commands) -> None:
     for arguments in (
         ("--from", "2013-02-30"),

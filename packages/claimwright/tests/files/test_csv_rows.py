@@ -2,6 +2,10 @@
 
 import csv
 import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +46,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(tmp_path: Path) 
     ("line", "reason"),
     [
         (b"1,\xff", "byte 3 of the line is not utf-8"),
-        (b"1", "it has 1 cells, the header 2"),
+        (b"1", "it has 1 cell, the header 2"),
         (b"1,2,3", "it has 3 cells, the header 2"),
         (b"1,a\0b", "cell 2 contains a NUL"),
         (b"1," + b"x" * 10_001, "cell 2 has 10,001 characters; a cell has at most 10,000"),
@@ -111,6 +115,85 @@ def test_a_header_that_cannot_be_read_is_an_error_that_names_its_row(
 ) -> None:
     with pytest.raises(InvalidInputError, match=reason):
         read(tmp_path / "a.csv", header)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no endless file")
+def test_a_header_without_end_is_an_error_before_much_of_it_is_read(tmp_path: Path) -> None:
+    limit = "row 1: the line is longer than 1,048,576 bytes"
+    with pytest.raises(InvalidInputError, match=f"/dev/zero, {limit}"):
+        CsvRows(Path("/dev/zero"), Dialect())
+    with flowing(tmp_path, b"a" * 2**20) as path, pytest.raises(InvalidInputError, match=limit):
+        CsvRows(path, Dialect())  # whose writer waits for it to go: more is never there
+
+
+def test_a_line_without_end_is_an_error_that_names_it_and_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("wb") as file:
+        file.write(b"a,b\n1,2\n3,")
+        file.truncate(2**27)
+    with CsvRows(path, Dialect()) as rows:
+        found = iter(rows)
+        assert next(found) == Row(2, ["1", "2"])
+        refused = next(found)
+        assert isinstance(refused, RefusedRow)
+        assert (refused.number, refused.reason) == (3, "the line is longer than 1,048,576 bytes")
+        with pytest.raises(InvalidInputError, match=r"row 3: .* not ended after 67,108,864 bytes"):
+            next(found)
+        assert rows.progress.done < 2**27
+
+
+def test_blank_lines_without_end_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a,b\n1,2\n" + b"\n" * 1_000_001 + b"3,4\n")
+    limit = "row 1000003: more than 1,000,000 blank lines"
+    with CsvRows(path, Dialect()) as rows, pytest.raises(InvalidInputError, match=limit):
+        list(rows)
+    path.write_bytes(b"a,b\n1,2\n" + b"\n" * 1_000_000 + b"3,4\n")
+    with CsvRows(path, Dialect()) as rows:
+        assert len(list(rows)) == 2
+
+
+def test_a_quotation_mark_without_end_is_refused_before_much_of_it_is_read(tmp_path: Path) -> None:
+    with flowing(tmp_path, b'a,b\n1,"2\n' + b"x" * 2**21) as path, CsvRows(path, Dialect()) as rows:
+        refused = next(iter(rows))
+    assert isinstance(refused, RefusedRow)
+    assert refused.number == 2
+    assert "quotation mark" in refused.reason
+
+
+def test_a_stream_that_has_no_place_is_read_as_a_file_is(tmp_path: Path) -> None:
+    with flowing(tmp_path, b"a,b\n1,2\n", whole=True) as path, CsvRows(path, Dialect()) as rows:
+        assert list(rows) == [Row(2, ["1", "2"])]
+        assert rows.progress.total == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no such file")
+def test_a_file_that_fails_is_an_error_that_names_the_row_before() -> None:
+    with pytest.raises(InvalidInputError, match="cannot be read after row 0: Input/output error"):
+        CsvRows(Path("/proc/self/mem"), Dialect())
+
+
+@contextmanager
+def flowing(folder: Path, content: bytes, *, whole: bool = False) -> Iterator[Path]:
+    """A pipe with that content, which ends after it where it is whole, and else never."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+    left = threading.Event()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), path.open("wb", buffering=0) as pipe:
+            pipe.write(content)
+            if not whole:
+                left.wait()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield path
+    finally:
+        left.set()
+        writer.join()
+        path.unlink()
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:

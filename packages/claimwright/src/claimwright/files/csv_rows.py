@@ -22,6 +22,10 @@ from claimwright.files.rows import (
 )
 
 _MOST_LINE_BYTES: Final = 2**20
+#: A line that is refused for its length is read over up to here, to find the next one.
+_MOST_SKIPPED_BYTES: Final = 2**26
+#: Blank lines are no rows; a file that goes on with them and nothing else has no end.
+_MOST_BLANK_LINES: Final = 1_000_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -42,7 +46,8 @@ class CsvRows:
     nobody closes refuses the line it stands on, not the rows after it.
 
     Raises:
-        InvalidInputError: the file cannot be opened, is empty, or its header cannot be read.
+        InvalidInputError: the file cannot be opened, is empty, or its header cannot be read; while
+            it is read also where the file fails, or goes on without a row.
     """
 
     def __init__(self, path: Path, dialect: Dialect) -> None:
@@ -51,8 +56,8 @@ class CsvRows:
             self._size_bytes = path.stat().st_size
         except OSError as error:
             raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from None
-        self._dialect = dialect
-        self._lines = _Lines(self._stream, dialect)
+        self._path = path
+        self._lines = _Lines(self._stream, dialect, path)
         try:
             self._columns = self._header(path)
         except BaseException:
@@ -67,7 +72,7 @@ class CsvRows:
     @property
     def progress(self) -> FileProgress:
         """Bytes read, and bytes there are."""
-        return FileProgress(min(self._stream.tell(), self._size_bytes), self._size_bytes)
+        return FileProgress(min(self._lines.read_bytes, self._size_bytes), self._size_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -81,9 +86,16 @@ class CsvRows:
         self._stream.close()
 
     def __iter__(self) -> Iterator[Row | RefusedRow]:
+        blank = 0
         for row in self._lines.records():
             if isinstance(row, RefusedRow) or row.cells:
+                blank = 0
                 yield self._checked(row)
+                continue
+            blank += 1
+            if blank > _MOST_BLANK_LINES:
+                reason = f"more than {_MOST_BLANK_LINES:,} blank lines end here"
+                raise InvalidInputError(f"{self._path}, row {row.number}: {reason}")
 
     def _header(self, path: Path) -> tuple[str, ...]:
         for row in self._lines.records():
@@ -111,9 +123,12 @@ class CsvRows:
 class _Lines:
     """The lines of a stream, and the records they make; lines can be given back."""
 
-    def __init__(self, stream: BinaryIO, dialect: Dialect) -> None:
+    def __init__(self, stream: BinaryIO, dialect: Dialect, path: Path) -> None:
         self._stream = stream
         self._dialect = dialect
+        self._path = path
+        self.read_bytes = 0
+        self._goes_on = False
         self._given_back: deque[_Line] = deque()
         self._taken: list[_Line] = []
         self._further_bytes = 0
@@ -183,7 +198,9 @@ class _Lines:
     def _next_line(self) -> _Line | None:
         if self._given_back:
             return self._given_back.popleft()
-        raw = self._stream.readline(_MOST_LINE_BYTES)
+        if self._goes_on:
+            self._skip_to_line_end()
+        raw = self._read_line()
         if not raw:
             return None
         self._number += 1
@@ -191,10 +208,28 @@ class _Lines:
             raw = raw.removeprefix(_BYTE_ORDER_MARK) or b"\n"
         fault = None
         if len(raw) == _MOST_LINE_BYTES and not raw.endswith(b"\n"):
-            self._skip_to_line_end()
+            # Its end is looked for when somebody asks for more: a header that has none is an error.
+            self._goes_on = True
             fault = f"the line is longer than {_MOST_LINE_BYTES:,} bytes"
         return _Line(self._number, raw, fault)
 
     def _skip_to_line_end(self) -> None:
-        while (more := self._stream.readline(_MOST_LINE_BYTES)) and not more.endswith(b"\n"):
-            pass
+        self._goes_on = False
+        for _ in range(_MOST_SKIPPED_BYTES // _MOST_LINE_BYTES):
+            more = self._read_line()
+            if not more or more.endswith(b"\n"):
+                return
+        raise InvalidInputError(
+            f"{self._path}, row {self._number}: "
+            f"the line has not ended after {_MOST_SKIPPED_BYTES:,} bytes"
+        )
+
+    def _read_line(self) -> bytes:
+        try:
+            line = self._stream.readline(_MOST_LINE_BYTES)
+        except OSError as error:
+            raise InvalidInputError(
+                f"{self._path} cannot be read after row {self._number:,}: {error.strerror}"
+            ) from None
+        self.read_bytes += len(line)
+        return line
