@@ -9,7 +9,7 @@ after a Flush is told by no message of its own, but by the answers to each messa
 
 from contention.wire.events import Failure, Malformed, Side, Stopped
 from contention.wire.postgres_client import ClientEvent, ClientHalf
-from contention.wire.postgres_lifecycle import ClientState
+from contention.wire.postgres_lifecycle import ClientState, ReplyState
 from contention.wire.postgres_messages import BROKEN_BODY
 from contention.wire.postgres_requests import PostgresRequest
 from contention.wire.postgres_server import ServerEvent, ServerHalf
@@ -45,6 +45,11 @@ class PostgresFraming:
     def is_awaiting_reply(self) -> bool:
         """Whether the reply to a released request has not ended."""
         return self._server.awaited
+
+    @property
+    def is_server_at_rest(self) -> bool:
+        """Whether the server has answered everything that was released, and waits for more."""
+        return self._session.resting is ReplyState.IDLE and not self._server.awaited
 
     @property
     def transaction_status(self) -> str | None:

@@ -1,0 +1,333 @@
+"""One connection of a worker through its gate: what passes, what is held, and how it ends."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from contention.wire.backends import Backend, Backends
+from contention.wire.events import (
+    Answer,
+    Failure,
+    Goodbye,
+    Malformed,
+    Refused,
+    ReplyEnd,
+    TlsDemanded,
+    UnknownMessage,
+)
+from contention.wire.postgres import PostgresFraming
+from contention.wire.postgres_requests import (
+    Cancel,
+    LogInPart,
+    PostgresReply,
+    PostgresRequest,
+    SessionReady,
+    StartUp,
+)
+from contention.wire.redis import RespFraming
+from contention.wire.redis_requests import RedisReply, RedisRequest
+
+Request = PostgresRequest | RedisRequest
+Reply = PostgresReply | RedisReply
+Framing = PostgresFraming | RespFraming
+
+_FAILURES: Final = (UnknownMessage, Malformed, TlsDemanded, Refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens: a path of a unix socket, or a host and port."""
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        if bool(self.path) == bool(self.host):
+            raise ValueError("an address is a path, or a host and a port")
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
+
+
+class Keeper(Protocol):
+    """Decides what passes, and is told of everything. It is called in the gates' event loop."""
+
+    def opened(self, lane: "Lane") -> None:
+        """A worker opened a connection."""
+
+    def arrived(self, lane: "Lane", request: Request) -> bool:
+        """A request came; whether it passes at once. If not, `Lane.let_pass` lets it go later."""
+
+    def replied(self, lane: "Lane", request: Request, reply: Reply) -> None:
+        """A reply has ended."""
+
+    def failed(self, lane: "Lane", failure: Failure) -> None:
+        """The connection speaks in a way that no request's end can be found; it was closed."""
+
+    def closed(self, lane: "Lane") -> None:
+        """The connection is gone."""
+
+
+class Lane:
+    """One connection of a worker, through its gate.
+
+    Attributes:
+        worker: whose connection it is.
+        number: 1, 2, 3 … within the gate.
+        framing: what the connection's bytes mean.
+        process_id: of the PostgreSQL backend that serves it; `None` for Redis, or before log-in.
+        start_up: what the client asked of PostgreSQL when it opened the connection, by name.
+        start_up_packet: the same as it was sent.
+        greeting: what the server said until the session was ready.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        number: int,
+        framing: Framing,
+        keeper: Keeper,
+        backends: Backends | None = None,
+    ) -> None:
+        self.worker = worker
+        self.number = number
+        self.framing = framing
+        self.process_id: int | None = None
+        self.start_up: Mapping[str, str] = {}
+        self.start_up_packet = b""
+        self.greeting = bytearray()
+        self._keeper = keeper
+        self._backends = backends
+        self._backend: Backend | None = None
+        self._reach: Callable[[Lane], None] | None = None
+        self._leaving: asyncio.Event | None = None
+        self._client: asyncio.Transport | None = None
+        self._server: asyncio.Transport | None = None
+        self._outbound: deque[bytes | Request] = deque()
+        self._passing: set[int] = set()
+        self._awaited: dict[int, Request] = {}
+        self._is_open = True
+
+    @property
+    def name(self) -> str:
+        """The worker and the number of its connection, as in ``w1/2``."""
+        return f"{self.worker}/{self.number}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has ended the connection."""
+        return self._is_open
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the worker has gone and the server is still undoing what the session left."""
+        return self._is_open and self._leaving is not None
+
+    @property
+    def transaction_status(self) -> str | None:
+        """PostgreSQL's: ``I`` idle, ``T`` in a transaction, ``E`` in a failed one."""
+        return getattr(self.framing, "transaction_status", None)
+
+    @property
+    def held(self) -> Request | None:
+        """The request that waits to pass and has none before it; `None` without one."""
+        head = self._outbound[0] if self._outbound else None
+        return None if head is None or isinstance(head, bytes) else head
+
+    @property
+    def is_awaiting_reply(self) -> bool:
+        """Whether a request that passed has not been answered."""
+        return bool(self._awaited)
+
+    def let_pass(self) -> None:
+        """Let the held request go on.
+
+        Raises:
+            ValueError: none is held.
+        """
+        request = self.held
+        if request is None:
+            raise ValueError(f"{self.name} holds no request")
+        self._passing.add(request.number)
+        self._pass_on()
+
+    async def end(self) -> None:
+        """Cut the worker off; return when nothing of the session is left, or it was cut too."""
+        if self._client is not None:
+            self._client.abort()
+        if self._is_open and self._leaving is None:
+            self._leave()
+        if self._is_open and self._leaving is not None:
+            await self._leaving.wait()
+
+    def close(self) -> None:
+        """Cut the connection on both sides, at once."""
+        for transport in (self._client, self._server):
+            if transport is not None:
+                transport.abort()
+        self._gone()
+
+    def client_connected(self, transport: asyncio.Transport) -> None:
+        """The worker's side is there."""
+        self._client = transport
+        if not self._is_open:
+            transport.abort()
+            return
+        self._keeper.opened(self)
+
+    def server_connected(self, transport: asyncio.Transport) -> None:
+        """The server's side is there; what waited for it goes on."""
+        self._server = transport
+        if not self._is_open:
+            transport.abort()
+        self._pass_on()
+
+    def reach_when_asked(self, reach: "Callable[[Lane], None]") -> None:
+        """Connect to the server once the client has said what for."""
+        self._reach = reach
+
+    def served_by(self, backend: Backend) -> None:
+        """Which backend the server's side is."""
+        self._backend = backend
+
+    def server_taken_over(self, transport: asyncio.Transport, greeting: bytes) -> None:
+        """A backend that has served before is the server's side, and greets as it did then."""
+        self._server = transport
+        self._outbound.popleft()  # the start-up, which it has had
+        self.from_server(greeting)
+        self._pass_on()
+
+    def server_retired(self) -> None:
+        """Nothing of the session is left."""
+        self._gone()
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes of the worker."""
+        for event in self.framing.receive_client(data):
+            if isinstance(event, _FAILURES):
+                self._fail(event)
+                return
+            if isinstance(event, Answer):
+                self._write(self._client, event.data)
+            elif isinstance(event, Goodbye) and self._leave_politely():
+                return
+            elif isinstance(event, PostgresRequest | RedisRequest):
+                self._outbound.append(event)
+                if isinstance(event, PostgresRequest) and self._backend and self._backends:
+                    self._backends.heard(self._backend, event.texts)
+                if self._keeper.arrived(self, event):
+                    self._passing.add(event.number)
+            else:
+                if isinstance(event, StartUp):
+                    self.start_up, self.start_up_packet = event.parameters, event.data
+                elif isinstance(event, Cancel) and self._backends:
+                    self._backends.spoil(event.process_id)
+                self._outbound.append(event.data)
+                self._reach_server()
+        self._pass_on()
+
+    def from_server(self, data: bytes) -> None:
+        """Bytes of the server."""
+        self._told(self.framing.receive_server(data))
+
+    def client_lost(self) -> None:
+        """The worker closed its side."""
+        if self._is_open and self._leaving is None:
+            self._leave()
+
+    def server_lost(self) -> None:
+        """The server closed its side."""
+        self._told(self.framing.close_server())
+        if self._client is not None:
+            self._client.close()
+        self._gone()
+
+    def _reach_server(self) -> None:
+        if self._reach is not None:
+            reach, self._reach = self._reach, None
+            reach(self)
+
+    def _leave_politely(self) -> bool:
+        """Let the backend be kept; `False` when the goodbye has to be passed on."""
+        if not self._retires():
+            return False
+        if self._client is not None:
+            self._client.close()
+        return True
+
+    def _leave(self) -> None:
+        if self._retires():
+            return
+        if self._server is not None:
+            self._server.close()
+        self._gone()
+
+    def _retires(self) -> bool:
+        if self._backend is None or self._backends is None or not self._is_server_at_rest():
+            return False
+        if not self._backends.retire(self._backend, self):
+            return False
+        self._leaving = asyncio.Event()
+        self._outbound.clear()
+        return True
+
+    def _is_server_at_rest(self) -> bool:
+        """Whether the server has answered everything that was passed on, and waits."""
+        framing = self.framing
+        return (
+            self._server is not None
+            and not self._server.is_closing()
+            and self.process_id is not None
+            and not self._awaited
+            and isinstance(framing, PostgresFraming)
+            and framing.is_server_at_rest
+        )
+
+    def _pass_on(self) -> None:
+        while self._server is not None and self._outbound:
+            head = self._outbound[0]
+            if isinstance(head, bytes):
+                self._outbound.popleft()
+                self._write(self._server, head)
+                continue
+            if head.number not in self._passing:
+                return
+            self._outbound.popleft()
+            self._passing.discard(head.number)
+            self._awaited[head.number] = head
+            self._write(self._server, head.data)
+            self._told(self.framing.release(head))  # type: ignore[arg-type]
+
+    def _told(self, events: Sequence[object]) -> None:
+        for event in events:
+            if isinstance(event, _FAILURES):
+                self._fail(event)
+                return
+            if isinstance(event, LogInPart | SessionReady):
+                self.greeting += event.data
+            if isinstance(event, SessionReady):
+                self.process_id = event.process_id
+            self._write(self._client, getattr(event, "data", b""))
+            if isinstance(event, ReplyEnd):
+                request = self._awaited.pop(event.number, None)
+                if request is not None:
+                    self._keeper.replied(self, request, event.reply)
+
+    def _fail(self, failure: Failure) -> None:
+        self._keeper.failed(self, failure)
+        self.close()
+
+    def _gone(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            if self._leaving is not None:
+                self._leaving.set()
+            self._keeper.closed(self)
+
+    @staticmethod
+    def _write(transport: asyncio.Transport | None, data: bytes) -> None:
+        if transport is not None and data and not transport.is_closing():
+            transport.write(data)
