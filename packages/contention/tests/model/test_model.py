@@ -58,9 +58,36 @@ def test_two_who_take_a_lock_race_and_its_holder_races_with_nobody() -> None:
         touching(mode, "a") for mode in (Mode.ACQUIRE, Mode.HELD, Mode.RELEASE)
     )
     assert acquire.races_with(acquire)
-    for one, other in ((held, acquire), (release, acquire), (acquire, release), (release, held)):
-        assert one.conflicts_with(other)
+    for one, other in ((held, acquire), (acquire, held), (release, acquire), (acquire, release)):
         assert not one.races_with(other)
+
+
+def test_a_lock_is_had_after_its_release_and_asked_for_at_any_time() -> None:
+    acquire, release = touching(Mode.ACQUIRE, "a"), touching(Mode.RELEASE, "a")
+    assert release.precedes(acquire)
+    assert not acquire.precedes(release)
+    assert acquire.conflicts_with(release)
+
+
+def test_rows_named_by_different_keys_keep_no_order_by_their_locks() -> None:
+    by_id, by_name = Resource("table t", "t_pkey", "1"), Resource("table t", "t_name_key", "a")
+    release = Footprint(((by_id, Mode.RELEASE),))
+    acquire = Footprint(((by_name, Mode.ACQUIRE),))
+    assert release.races_with(acquire)
+    assert acquire.races_with(release)
+    assert acquire.races_with(Footprint(((by_id, Mode.HELD),)))
+
+
+@pytest.mark.parametrize("mode", [Mode.ACQUIRE, Mode.HELD, Mode.RELEASE, Mode.STAGE, Mode.WRITE])
+def test_who_stages_or_writes_races_with_all_who_lock(mode: Mode) -> None:
+    for other in (Mode.STAGE, Mode.WRITE):
+        assert touching(other, "a").races_with(touching(mode, "a"))
+        assert touching(mode, "a").races_with(touching(other, "a"))
+
+
+def test_two_commits_publish_what_is_their_own() -> None:
+    release = touching(Mode.RELEASE, "a")
+    assert not release.conflicts_with(release)
 
 
 def test_a_commit_releases_all_that_was_staged_and_keeps_what_was_read() -> None:

@@ -42,7 +42,25 @@ class Resource:
 
 
 class Mode(StrEnum):
-    """How a resource is touched."""
+    """How a resource is touched.
+
+    `ACQUIRE` is what makes searches short, and it is a promise of whoever tells footprints: of a
+    request that takes one lock,
+
+    1. it waits for whoever holds the lock, in the order of asking, and without a limit of time
+       (neither NOWAIT nor SKIP LOCKED nor a lock time-out);
+    2. until it has the lock it looks at nothing that others change, and afterwards it uses the
+       newest version: a snapshot taken before the wait decides nothing (no sub-select, no join,
+       no REPEATABLE READ);
+    3. it touches nothing but what is locked.
+
+    Then to ask before the holder's end, wait, and be let on by it leaves the same state behind as
+    to ask right after that end: the two are one class of schedules. What is left to try is who
+    asks first of those who want the lock. Two more promises belong to it: a request that waits is
+    told with everything that it has touched or waits for, and a step in which the server ended a
+    transaction of its own accord, as a deadlock's, is told as unknown, since it depends on who
+    waits for whom. A request that promises less is a `STAGE`, with a `READ` of what it looks at.
+    """
 
     READ = "read"
     """What others have made visible is looked at, without waiting for anybody."""
@@ -51,29 +69,51 @@ class Mode(StrEnum):
     STAGE = "stage"
     """A transaction changes or locks it; others may have to wait, and see it at the release."""
     ACQUIRE = "acquire"
-    """It is locked for the transaction alone; whoever holds it is waited for, then its newest
-    version is used: having asked before the holder's end or after it makes no difference."""
+    """It is locked for the transaction alone, as promised above."""
     HELD = "held"
-    """What the transaction has acquired is used or changed again."""
+    """What the transaction has acquired is used or changed again, by a request that looks at
+    nothing else."""
     RELEASE = "release"
     """The transaction ends: others may have it, and see what was staged."""
 
 
+class _Order(StrEnum):
+    """What is known of two touches of one resource, the earlier and the later."""
+
+    FREE = "free"
+    """They can be exchanged, and nobody notices."""
+    KEPT = "kept"
+    """The later depends on the earlier; the other order is another pair's race."""
+    RACING = "racing"
+    """Either may come first, and it may matter."""
+
+
 _UNSEEN: Final = frozenset({Mode.ACQUIRE, Mode.HELD, Mode.STAGE})
 """What a reader, who sees only what is committed, does not notice."""
-_OWNING: Final = frozenset({Mode.ACQUIRE, Mode.HELD, Mode.RELEASE})
-"""What only one transaction at a time can do; between the turns of two there is a release."""
 
 
-def _commute(one: Mode, other: Mode) -> bool:
-    if one is Mode.READ:
-        return other is Mode.READ or other in _UNSEEN
-    return other is Mode.READ and one in _UNSEEN
+def _order(earlier: Mode, later: Mode, *, is_same: bool) -> _Order:
+    """How two touches of overlapping resources are ordered.
 
-
-def _take_turns(one: Mode, other: Mode) -> bool:
-    """Whether the server itself keeps the order of the two: neither can come to pass the other."""
-    return one in _OWNING and other in _OWNING and (one, other) != (Mode.ACQUIRE, Mode.ACQUIRE)
+    Args:
+        earlier: the mode of the touch that came first.
+        later: the mode of the other.
+        is_same: whether the resources are not only overlapping but one and the same. A row named
+            by its id and a row named by its name may be two rows, whose locks keep no order.
+    """
+    pair = {earlier, later}
+    if Mode.READ in pair and pair <= _UNSEEN | {Mode.READ}:
+        return _Order.FREE
+    if pair == {Mode.RELEASE}:
+        # Each publishes rows of its own.
+        return _Order.FREE
+    if is_same and pair == {Mode.ACQUIRE, Mode.HELD}:
+        # Side by side the one who asks is waiting; otherwise a release lies between.
+        return _Order.FREE
+    if is_same and pair == {Mode.ACQUIRE, Mode.RELEASE}:
+        # Who asks before the release waits for it: as if it had asked afterwards.
+        return _Order.FREE if earlier is Mode.ACQUIRE else _Order.KEPT
+    return _Order.RACING
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +142,23 @@ class Footprint:
 
     def conflicts_with(self, other: "Footprint") -> bool:
         """Whether exchanging the two steps could change what anybody sees, or cannot be done."""
-        if self.is_empty or other.is_empty:
-            return False
-        if not (self.is_known and other.is_known):
-            return True
-        return any(not _commute(one, another) for one, another in self._shared(other))
+        return self.precedes(other) or other.precedes(self)
 
-    def races_with(self, other: "Footprint") -> bool:
-        """Whether the two conflict and both orders are possible.
+    def precedes(self, later: "Footprint") -> bool:
+        """Whether a later step depends on this one's having come first.
 
-        A lock's holder and whoever wants the lock conflict and do not race, once the lock has been
-        taken: the server keeps their order. The race is between the two who acquire it.
+        Nothing depends on a request's having waited: of a lock's request and the later release
+        that lets it on, neither precedes the other.
         """
-        if self.is_empty or other.is_empty:
-            return False
-        if not (self.is_known and other.is_known):
-            return True
-        return any(
-            not _commute(one, another) and not _take_turns(one, another)
-            for one, another in self._shared(other)
-        )
+        return any(order is not _Order.FREE for order in self._orders(later))
+
+    def races_with(self, later: "Footprint") -> bool:
+        """Whether a later step could have come first as well, and that could matter.
+
+        A lock's holder and whoever wants the lock do not race once the lock has been taken: the
+        server keeps their order. The race is between the two who acquire it.
+        """
+        return any(order is _Order.RACING for order in self._orders(later))
 
     def joined(self, others: Iterable["Footprint"]) -> "Footprint":
         """The footprint of steps that happen as one."""
@@ -141,11 +178,15 @@ class Footprint:
             self.is_known,
         )
 
-    def _shared(self, other: "Footprint") -> Iterable[tuple[Mode, Mode]]:
+    def _orders(self, later: "Footprint") -> Iterable[_Order]:
+        if self.is_empty or later.is_empty:
+            return
+        if not (self.is_known and later.is_known):
+            yield _Order.RACING
         for resource, mode in self.touches:
-            for another, its_mode in other.touches:
+            for another, its_mode in later.touches:
                 if resource.overlaps(another):
-                    yield mode, its_mode
+                    yield _order(mode, its_mode, is_same=resource == another)
 
 
 NOTHING = Footprint()

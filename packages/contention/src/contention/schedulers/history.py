@@ -1,0 +1,116 @@
+"""What happened before what in one run, and which of its steps raced.
+
+A step happens before another if its actor did both, if it let the other's actor go on or made it an
+option, or if the other depends on what it touched. Two steps race if they touch the same thing,
+both orders can matter, and nothing else keeps the order: the earlier one does not happen before
+what the later one's actor did last (Flanagan and Godefroid, "Dynamic Partial-Order Reduction for
+Model Checking Software", 2005). All such pairs are told, not only each step's last: the last may be
+a release, which keeps its order, with the request that the lock is fought over before it.
+
+A request that waits happens before its actor's next steps and not before the step that lets it on:
+it might as well have been asked afterwards (see `contention.model.footprints.Mode`). So what its
+actor did before waiting is not taken to precede what the holder does after its release.
+
+To run a race the other way round, everything that does not happen after the earlier step is done
+first, and then the later step. Whoever can begin with that is an initial of the race; one of them
+has to be tried in the earlier step's place (source sets: Abdulla, Aronis, Jonsson and Sagonas,
+"Optimal Dynamic Partial Order Reduction", 2014). The later step's own actor need not be one: with
+sleep sets it would not do, as it may sleep there for the sake of what it does first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from contention.model.steps import Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Two steps that could change places.
+
+    Attributes:
+        position: of the earlier one.
+        initials: who can begin to run it the other way round, the later one's actor before others.
+    """
+
+    position: int
+    initials: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """A step, with the set of positions up to its own that happen before it, as bits."""
+
+    actor: str
+    effect: Effect
+    past: int
+
+
+class History:
+    """The steps of the run at hand; runs with the same beginning share its events."""
+
+    def __init__(self) -> None:
+        self._events: list[_Event] = []
+        self._length = 0
+        self._pasts: dict[str, int] = {}
+
+    def restart(self) -> None:
+        """Begin another run."""
+        self._length = 0
+        self._pasts = {}
+
+    def appeared(self, actor: str) -> None:
+        """The last step made the actor an option, whether it had to do with it or not."""
+        self._pasts[actor] = self._pasts.get(actor, 0) | self._events[self._length - 1].past
+
+    def record(self, actor: str, effect: Effect) -> list[Race]:
+        """Add a step.
+
+        Returns:
+            Its races with earlier steps; none when it was told before.
+        """
+        position = self._length
+        before = self._pasts.get(actor, 0)
+        racing = [] if self._is_told(actor, effect) else self._add(actor, effect, before)
+        past = self._events[position].past
+        self._length += 1
+        self._pasts[actor] = past
+        for other in effect.moved:
+            self._pasts[other] = self._pasts.get(other, 0) | past
+        return racing
+
+    def _is_told(self, actor: str, effect: Effect) -> bool:
+        if self._length == len(self._events):
+            return False
+        event = self._events[self._length]
+        return event.actor == actor and event.effect == effect
+
+    def _add(self, actor: str, effect: Effect, before: int) -> list[Race]:
+        del self._events[self._length :]
+        past = before | 1 << self._length
+        for position, event in reversed(list(enumerate(self._events))):
+            if not past >> position & 1 and event.effect.footprint.precedes(effect.footprint):
+                past |= event.past
+        racing = list(self._racing(actor, effect, before))
+        self._events.append(_Event(actor, effect, past))
+        return [Race(position, self._initials(position)) for position in racing]
+
+    def _racing(self, actor: str, effect: Effect, before: int) -> Iterator[int]:
+        for position, event in enumerate(self._events):
+            is_before = event.actor == actor or before >> position & 1
+            if not is_before and event.effect.footprint.races_with(effect.footprint):
+                yield position
+
+    def _initials(self, position: int) -> tuple[str, ...]:
+        """Who can begin, of those who act after a position up to the last step without it."""
+        initials, last = [], len(self._events) - 1
+        done = 0
+        for later in range(position + 1, last + 1):
+            event = self._events[later]
+            if later < last and event.past >> position & 1:
+                continue
+            if not event.past & done:
+                initials.append(event.actor)
+            done |= 1 << later
+        racer = self._events[last].actor
+        return tuple(sorted(initials, key=lambda actor: actor != racer))
