@@ -3,11 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contention.model.footprints import NOTHING, Footprint, Mode, reads, touching, writes
-from contention.model.steps import Effect
 from contention.schedulers.exhaustive import ExhaustiveScheduler
 
-from .database import ROWS, Database, every_outcome, explore
+from .database import ROWS, every_outcome, explore
 from .requests import (
     Add,
     AddAll,
@@ -29,15 +27,15 @@ from .requests import (
     WriteSum,
 )
 
-LOST_UPDATE = [Read(1), Write(1), Commit()]
-LOCKED = [Lock(1), Write(1), Commit()]
-UPWARDS = [Add(1), Add(2), Commit()]
-DOWNWARDS = [Add(2), Add(1), Commit()]
-LEASED = [Take("l", is_lease=True), Get("x"), Put("x"), GiveBack("l")]
+LOST_UPDATE: list[Request] = [Read(1), Write(1), Commit()]
+LOCKED: list[Request] = [Lock(1), Write(1), Commit()]
+UPWARDS: list[Request] = [Add(1), Add(2), Commit()]
+DOWNWARDS: list[Request] = [Add(2), Add(1), Commit()]
+LEASED: list[Request] = [Take("l", is_lease=True), Get("x"), Put("x"), GiveBack("l")]
 
 rows, keys, locks = st.sampled_from(ROWS), st.sampled_from("xy"), st.sampled_from("lm")
 indexes = st.sampled_from(["t_pkey", "t_name_key"])
-ends = st.sampled_from([Commit(), Commit(), Rollback()])
+ends: st.SearchStrategy[Request] = st.sampled_from([Commit(), Commit(), Rollback()])
 simple = st.one_of(
     st.builds(Read, rows), st.builds(Lock, rows), st.builds(Write, rows), st.builds(Add, rows)
 )
@@ -103,7 +101,7 @@ def test_nothing_is_missed_of_rows_and_keys_together(programs: Programs) -> None
 
 
 def test_the_unreduced_search_finds_the_truth_too() -> None:
-    programs = [LOST_UPDATE, LOCKED]
+    programs: Programs = [LOST_UPDATE, LOCKED]
     assert explore(programs, ExhaustiveScheduler(is_reduced=False))[0] == every_outcome(programs)
 
 
@@ -134,13 +132,17 @@ def victims(outcome: object) -> list[tuple[int, ...]]:
 
 
 def test_each_of_three_can_be_the_victim_of_a_ring() -> None:
-    ring = [[Add(1), Add(2), Commit()], [Add(2), Add(3), Commit()], [Add(3), Add(1), Commit()]]
+    ring: Programs = [
+        [Add(1), Add(2), Commit()],
+        [Add(2), Add(3), Commit()],
+        [Add(3), Add(1), Commit()],
+    ]
     outcomes, _ = explore(ring, ExhaustiveScheduler())
     assert {told for outcome in outcomes for told in victims(outcome)} == {(), (0,), (1,), (2,)}
 
 
 def test_a_reader_that_sleeps_does_not_stand_for_what_has_to_come_before_it() -> None:
-    programs = [[Read(1), Add(1)], [Add(2), Add(1), Commit()], [Read(2), Add(1)]]
+    programs: Programs = [[Read(1), Add(1)], [Add(2), Add(1), Commit()], [Read(2), Add(1)]]
     assert_nothing_is_missed(programs)
 
 
@@ -151,15 +153,15 @@ def test_a_snapshot_from_before_the_wait_is_told_apart_from_one_after_it() -> No
 
 
 def test_rows_locked_by_different_keys_can_be_worked_on_side_by_side() -> None:
-    one = [Add(1), Put("x"), Get("y"), Commit()]
-    other = [Add(2, "t_name_key"), Put("y"), Get("x"), Commit()]
+    one: list[Request] = [Add(1), Put("x"), Get("y"), Commit()]
+    other: list[Request] = [Add(2, "t_name_key"), Put("y"), Get("x"), Commit()]
     outcomes, _ = explore([one, other], ExhaustiveScheduler())
     assert outcomes == every_outcome([one, other])
     assert len(outcomes) == 3
 
 
 def test_a_lease_may_run_out_until_it_is_given_back() -> None:
-    owner = [Take("l", is_lease=True), GiveBack("l")]
+    owner: list[Request] = [Take("l", is_lease=True), GiveBack("l")]
     outcomes, _ = explore([owner, [Take("l"), Get("x")]], ExhaustiveScheduler())
     assert outcomes == every_outcome([owner, [Take("l"), Get("x")]])
 
@@ -171,6 +173,6 @@ def test_two_who_hold_a_lease_that_ran_out_lose_an_update() -> None:
 
 
 def test_nobody_who_polls_side_by_side_is_the_only_one_to_give_up() -> None:
-    taker = [Take("l"), Take("m")]
-    pollers = [[Take("l"), Put("x")], [Take("m"), Get("x")]]
+    taker: list[Request] = [Take("l"), Take("m")]
+    pollers: Programs = [[Take("l"), Put("x")], [Take("m"), Get("x")]]
     assert_nothing_is_missed([taker, *pollers])

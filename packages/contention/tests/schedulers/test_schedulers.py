@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contention.model.footprints import UNKNOWN
+from contention.model.footprints import NOTHING, UNKNOWN, reads, writes
 from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Effect
 from contention.schedulers.bounded import BoundedScheduler
@@ -134,3 +134,66 @@ def test_other_options_after_the_same_choices_are_reported() -> None:
     scheduler.executed(Effect(UNKNOWN))
     with pytest.raises(NotDeterministicError, match="choice 1 offered w0, w1"):
         scheduler.choose(["w1"])
+
+
+class Table:
+    """Options and effects by what was chosen before, for what no real program shows on purpose."""
+
+    def __init__(self, options: dict[str, str], effects: dict[str, Effect]) -> None:
+        self._options = options
+        self._effects = effects
+
+    def schedules(self, scheduler: ExhaustiveScheduler) -> set[str]:
+        """Every schedule that was run, those cut included, as the actors' names in order."""
+        found = set()
+        while scheduler.start():
+            chosen: str | None = ""
+            path = ""
+            while chosen is not None and (options := self._options.get(path, "")):
+                chosen = scheduler.choose(list(options))
+                if chosen is not None:
+                    path += chosen
+                    scheduler.executed(self._effects[chosen])
+            found.add(path)
+        return found
+
+
+def test_where_a_racer_was_no_option_everybody_is_tried() -> None:
+    options = {"": "ab", "a": "c", "b": "a", "ba": "c"}
+    effects = {
+        "a": Effect(reads("x")),
+        "b": Effect(NOTHING),
+        "c": Effect(writes("x"), moved=frozenset("c")),
+    }
+    # As if c had been there all the time, and had only been hidden.
+    scheduler = ExhaustiveScheduler()
+    assert Table(options, effects).schedules(scheduler) == {"ac", "bac"}
+
+
+def test_what_a_step_took_away_is_tried_in_its_place() -> None:
+    options = {"": "ab", "a": "", "b": "a"}
+    effects = {"a": Effect(writes("x")), "b": Effect(writes("x"))}
+    assert Table(options, effects).schedules(ExhaustiveScheduler()) == {"a", "ba"}
+
+
+def test_a_step_that_took_an_option_away_does_not_sleep_through_it() -> None:
+    options = {"": "ab", "a": "", "b": "a"}
+    effects = {"a": Effect(writes("x")), "b": Effect(writes("y"))}
+    assert Table(options, effects).schedules(ExhaustiveScheduler()) == {"a", "ba"}
+
+
+def test_where_nothing_explains_what_was_taken_away_everybody_is_tried() -> None:
+    options = {"": "abc", "a": "c", "ac": "", "b": "ac", "ba": "c", "bc": "a", "c": "a", "ca": ""}
+    effects = {name: Effect(writes(name)) for name in "abc"}
+    assert Table(options, effects).schedules(ExhaustiveScheduler()) == {"ac", "bac", "c"}
+
+
+def test_a_run_that_ends_earlier_than_before_is_reported() -> None:
+    scheduler = ExhaustiveScheduler()
+    for length in (4, 1):
+        scheduler.start()
+        for _ in range(length):
+            scheduler.choose(["a", "b"])
+            scheduler.executed(Effect(UNKNOWN))
+    with pytest.raises(NotDeterministicError, match="choice 1 offered a, b in .* and nothing"):
+        scheduler.start()
