@@ -170,9 +170,9 @@ def test_other_addresses_of_redis_are_refused_by_name(address: str, sentence: st
     [
         f"redis://:{SECRET}#x@h",
         f"redis://:{SECRET}/x@h",
-        f"redis://:x/{SECRET}@h",
-        f"redis://:x?{SECRET}=1@h",
-        f"redis://:x#{SECRET}@h",
+        f"redis://:1/{SECRET}@h",
+        f"redis://:1?{SECRET}=1@h",
+        f"redis://:1#{SECRET}@h",
         f"redis://h/{SECRET}",
         f"redis://h?db={SECRET}",
         f"redis://h?-{SECRET}=1",

@@ -29,6 +29,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from claimwright.domain.words import counted
+from claimwright.operations.import_rows import Notify
+
 results = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
 
@@ -131,6 +134,14 @@ def progress(*, quiet: bool, in_bytes: bool = False) -> Iterator[Progress]:
     )
     with Progress(*columns, console=messages, disable=quiet, transient=True) as display:
         yield display
+
+
+def rows_shown_on(display: Progress, title: str) -> Notify:
+    """What an import tells its progress to: the rows it has read, and how far the file is."""
+    bar = display.add_task(title, total=None)
+    return lambda done, total, rows: display.update(
+        bar, description=counted(rows, "row"), completed=done, total=total
+    )
 
 
 def _plain_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold

@@ -14,7 +14,14 @@ from claimwright.cli.options import (
     print_next_page,
     print_refusals,
 )
-from claimwright.cli.output import AsJson, print_json, print_table, progress, results
+from claimwright.cli.output import (
+    AsJson,
+    print_json,
+    print_table,
+    progress,
+    results,
+    rows_shown_on,
+)
 from claimwright.cli.running import run
 from claimwright.domain.words import counted
 from claimwright.files.rows import Dialect
@@ -55,16 +62,13 @@ def import_(
 
     async def operation(runtime: Runtime) -> PoliciesReport:
         with progress(quiet=as_json, in_bytes=True) as display:
-            bar = display.add_task("Importing policies", total=None)
             return await import_policies.import_policies(
                 runtime,
                 file,
                 dialect=Dialect(encoding, delimiter),
                 quarantine=quarantine,
                 dry_run=dry_run,
-                notify=lambda done, total, rows: display.update(
-                    bar, description=counted(rows, "row"), completed=done, total=total
-                ),
+                notify=rows_shown_on(display, "Importing policies"),
             )
 
     report = run(operation)

@@ -23,7 +23,15 @@ from claimwright.cli.options import (
     print_next_page,
     print_refusals,
 )
-from claimwright.cli.output import AsJson, messages, print_json, print_table, progress, results
+from claimwright.cli.output import (
+    AsJson,
+    messages,
+    print_json,
+    print_table,
+    progress,
+    results,
+    rows_shown_on,
+)
 from claimwright.cli.running import run
 from claimwright.domain.calendar import zone_named
 from claimwright.domain.money import plain
@@ -76,16 +84,13 @@ def import_(
 
     async def operation(runtime: Runtime) -> ReadingsReport:
         with progress(quiet=as_json, in_bytes=not is_parquet) as display:
-            bar = display.add_task("Importing readings", total=None)
             return await import_readings.import_readings(
                 runtime,
                 file,
                 rules,
                 quarantine=quarantine,
                 dry_run=dry_run,
-                notify=lambda done, total, rows: display.update(
-                    bar, description=counted(rows, "row"), completed=done, total=total
-                ),
+                notify=rows_shown_on(display, "Importing readings"),
             )
 
     report = run(operation)
