@@ -131,8 +131,8 @@ async def _planned(
     types = ", ".join([await _type_name(connection, oid) for oid in type_oids])
     numbers = [int(number) for number in _PARAMETER.findall(sql)]
     nulls = ", ".join(["NULL"] * max([len(type_oids), *numbers]))
-    await connection.execute(f"{_BEGIN}{f'({types})' if types else ''} AS {sql}")
     try:
+        await connection.execute(f"{_BEGIN}{f'({types})' if types else ''} AS {sql}")
         plan = json.loads(await connection.fetchval(_EXPLAIN + (f"({nulls})" if nulls else "")))
         locks = [(row["name"], row["kind"], row["mode"]) for row in await connection.fetch(_LOCKED)]
     finally:
