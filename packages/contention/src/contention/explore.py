@@ -148,15 +148,16 @@ class _Job:
 
     async def _search(self, loop: VirtualClockLoop) -> None:
         admin = await connect(self._servers, "postgres")
+        start = None
         try:
             start = await Start.made_by(self._setup, self._servers, admin)
-            runner = Runner(
-                loop, self._servers, admin, start, self._workers, self._bounds.silence_seconds
-            )
+            runner = Runner(loop, self._servers, start, self._workers, self._bounds.silence_seconds)
             search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
             await search.complete(*self._schedules())
             self._keep()
         finally:
+            if start is not None:
+                await start.close()
             await drop(admin)
             await admin.close()
 

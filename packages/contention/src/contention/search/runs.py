@@ -5,21 +5,17 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Effect, Run
 from contention.schedulers.scheduler import Scheduler
-from contention.search.start import RUN, Start, connect
+from contention.search.start import RUN, Start
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.plans import Plans
 from contention.wire.servers import Links, Servers
 from contention.wire.stage import Stage, StageError
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body
-
-if TYPE_CHECKING:
-    import asyncpg
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,6 @@ class Runner:
 
     loop: VirtualClockLoop
     servers: Servers
-    admin: "asyncpg.Connection[asyncpg.Record]"
     start: Start
     workers: Sequence[Body]
     silence_seconds: float = 5.0
@@ -69,15 +64,16 @@ class Runner:
             StageError: the run cannot be judged.
             NotDeterministicError: the scheduler has seen other options after the same choices.
         """
-        await self.start.restore(self.admin)
+        await self.start.restore()
         folder = Path(tempfile.mkdtemp(prefix="ct-"))
-        watching = await connect(self.servers, RUN)
+        watching = await self.start.looking()
         stage = Stage(
             self.loop,
             self._own,
             await LockWatcher.on(watching, self.plans),
             folder,
             self.silence_seconds,
+            backends=self.start.backends,
         )
         choices: list[Choice] = []
         try:
@@ -97,7 +93,6 @@ class Runner:
             )
         finally:
             await stage.leave()
-            await watching.close()
             shutil.rmtree(folder, ignore_errors=True)
 
     def _part_of(self, number: int, only: frozenset[str] | None) -> Body:

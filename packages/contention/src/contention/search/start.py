@@ -1,12 +1,12 @@
 """The state from which every run begins."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from redis.asyncio import Redis
-
-from contention.wire.own_connections import connect_postgres
+from contention.wire.backends import Backends
+from contention.wire.own_connections import connect_postgres, connect_redis
+from contention.wire.restore_database import DatabaseStart
+from contention.wire.restore_keys import KeysStart
 from contention.wire.servers import Links, Servers
 
 if TYPE_CHECKING:
@@ -27,49 +27,65 @@ async def connect(servers: Servers, database: str) -> "Connection":
     return await connect_postgres(servers.postgres.using(database))
 
 
-@dataclass(frozen=True, slots=True)
 class Start:
-    """A template database, and keys with what they hold."""
+    """What every run begins with, and what stays open from one run to the next.
 
-    servers: Servers
-    keys: tuple[tuple[bytes, bytes, int], ...]
+    Attributes:
+        backends: those of PostgreSQL that served workers and may do so again.
+    """
+
+    def __init__(self, servers: Servers, database: DatabaseStart, keys: KeysStart) -> None:
+        self.backends = Backends()
+        self._servers = servers
+        self._database = database
+        self._keys = keys
+        self._looking: Connection | None = None
 
     @classmethod
     async def made_by(cls, setup: Setup | None, servers: Servers, admin: "Connection") -> "Start":
         """What ``setup`` makes on empty servers."""
         await drop(admin)
-        await admin.execute(f"CREATE DATABASE {TEMPLATE}")
-        client = Redis.from_url(servers.redis.url)
+        await admin.execute(f"CREATE DATABASE {RUN}")
+        client = connect_redis(servers.redis)
         await client.flushall()
         await client.aclose()
+        own = Servers(servers.postgres.using(RUN), servers.redis)
         if setup is not None:
-            await setup(Servers(servers.postgres.using(TEMPLATE), servers.redis).links)
-        return cls(servers, await _keys(servers))
+            await setup(own.links)
+        database = await DatabaseStart.of(own.postgres, TEMPLATE, admin)
+        try:
+            return cls(servers, database, await KeysStart.of(servers.redis))
+        except BaseException:
+            await database.close()
+            raise
 
-    async def restore(self, admin: "Connection") -> None:
+    async def restore(self) -> None:
         """Make everything as it was at the start."""
-        await admin.execute(f"DROP DATABASE IF EXISTS {RUN} WITH (FORCE)")
-        await admin.execute(f"CREATE DATABASE {RUN} TEMPLATE {TEMPLATE}")
-        client = Redis.from_url(self.servers.redis.url)
-        await client.flushall()
-        await client.script_flush()
-        for name, dumped, remaining_ms in self.keys:
-            await client.restore(name, remaining_ms, dumped)
-        await client.aclose()
+        looking = self._looking
+        kept = [] if looking is None else [looking.get_server_pid()]
+        await self._database.restore([*self.backends.process_ids, *kept], self._let_go)
+        await self._keys.restore()
+
+    async def looking(self) -> "Connection":
+        """The kit's own connection to the database of the run; whoever asks does not close it."""
+        if self._looking is None or self._looking.is_closed():
+            self._looking = await connect(self._servers, RUN)
+        return self._looking
+
+    async def close(self) -> None:
+        """Close what stayed open."""
+        self._let_go()
+        await self._keys.close()
+        await self._database.close()
+
+    def _let_go(self) -> None:
+        self.backends.close()
+        if self._looking is not None:
+            self._looking.terminate()
+            self._looking = None
 
 
 async def drop(admin: "Connection") -> None:
     """Leave nothing behind."""
     for name in (RUN, TEMPLATE):
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-async def _keys(servers: Servers) -> tuple[tuple[bytes, bytes, int], ...]:
-    client = Redis.from_url(servers.redis.url)
-    keys = []
-    for name in await client.keys("*"):
-        dumped = await client.dump(name)
-        if isinstance(name, bytes) and dumped is not None:
-            keys.append((name, dumped, max(0, await client.pttl(name))))
-    await client.aclose()
-    return tuple(keys)

@@ -33,8 +33,10 @@ from contention.wire.servers import PostgresServer
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
-_MOST_LOOKS: Final = 20
-_ENDING_SECONDS: Final = 10
+_CONNECTION_LOST: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""How asyncpg says that a worker has ended the kit's own connection."""
+_MOST_LOOKS: Final = 5_000
+_ENDING: Final = "SELECT pg_terminate_backend(pid), pg_sleep(0.001) FROM unnest($1::int[]) AS pid"
 _SHARED: Final = tuple(
     f"pg_catalog.{name}"
     for name in ("pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_parameter_acl")
@@ -139,7 +141,7 @@ class DatabaseStart:
         kept = (*kept, self._inside.get_server_pid())
         try:
             await self._restore_in_place(kept)
-        except (NotInPlaceError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except (NotInPlaceError, asyncpg.PostgresError, *_CONNECTION_LOST):
             before_cloning()
             await self._clone()
 
@@ -185,10 +187,9 @@ class DatabaseStart:
         raise RestoreError(f"backends {marks.strangers} or {marks.prepared} do not end")
 
     async def _end(self, marks: Marks) -> None:
-        for process_id in marks.strangers:
-            await self._inside.fetchval(
-                "SELECT pg_terminate_backend($1, $2)", process_id, _ENDING_SECONDS * 1000
-            )
+        if marks.strangers:
+            # Locks and counts are told by the time a backend is no more listed.
+            await self._inside.execute(_ENDING, list(marks.strangers))
         for name in marks.prepared:
             await self._inside.execute(f"ROLLBACK PREPARED {literal(name)}")
 
@@ -210,6 +211,11 @@ class DatabaseStart:
     # --- by cloning ----------------------------------------------------------------------------
 
     async def _capture(self) -> None:
+        self._look_sql = _LOOK.format(sequences="")
+        own = (self._inside.get_server_pid(),)
+        if prepared := (await self._look(own)).prepared:
+            raise RestoreError(f"setup left a prepared transaction: {', '.join(prepared)}")
+        await self._look_at_peace(own)
         self._plan, self._catalogs = await read_plan(self._inside)
         states = ", ".join(f"({sequence_state(one.name)})" for one in self._plan.sequences)
         self._look_sql = _LOOK.format(sequences=states)

@@ -16,6 +16,7 @@ from typing import Final
 from contention.model.footprints import NOTHING, Footprint
 from contention.model.steps import Blocker, Link, Step
 from contention.wire.actors import Actor, is_step, result_of, text_of
+from contention.wire.backends import Backends
 from contention.wire.events import Failure
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Address, Gate, Lane, Reply, Request
@@ -48,6 +49,7 @@ class Stage:
         watcher: looks into the run's database.
         folder: for the gates' sockets; its path is short.
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
+        backends: serve the workers' connections to PostgreSQL one after another.
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class Stage:
         watcher: LockWatcher,
         folder: Path,
         silence_seconds: float,
+        *,
+        backends: Backends | None = None,
     ) -> None:
         self._loop = loop
         self._servers = servers
         self._watcher = watcher
         self._folder = folder
+        self._backends = backends
         self._actors: dict[str, Actor] = {}
         self._gates: list[Gate] = []
         self._scripts = Scripts()
@@ -235,7 +240,7 @@ class Stage:
 
     def _observe(self) -> float:
         """The loop is idle: go on at once, or when it is time to look again."""
-        if self._idle is None or self._idle.done() or self._is_logging_in():
+        if self._idle is None or self._idle.done() or self._is_in_between():
             return _NAP_SECONDS
         wait = self._look_at - time.monotonic()
         if wait > 0:
@@ -243,9 +248,11 @@ class Stage:
         self._idle.set_result(None)
         return GO_ON
 
-    def _is_logging_in(self) -> bool:
+    def _is_in_between(self) -> bool:
+        """Whether a connection is being opened, or what it left is being undone."""
         return any(
-            lane.process_id is None and isinstance(lane.framing, PostgresFraming)
+            lane.is_leaving
+            or (lane.process_id is None and isinstance(lane.framing, PostgresFraming))
             for actor in self._actors.values()
             for lane in actor.lanes
             if lane.is_open
@@ -301,7 +308,8 @@ class Stage:
     async def _open_links(self, name: str) -> Links:
         own = self._folder / name
         own.mkdir()
-        postgres = Gate(name, self._servers.postgres.address, PostgresFraming, self)
+        server = self._servers.postgres.address
+        postgres = Gate(name, server, PostgresFraming, self, self._backends)
         redis = Gate(name, self._servers.redis.address, lambda: RespFraming(self._scripts), self)
         self._gates += [postgres, redis]
         await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
