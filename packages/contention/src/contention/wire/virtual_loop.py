@@ -14,6 +14,10 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from contention.wire.source_lines import Birth, birth_of
+from contention.wire.whose import WORKER
 
 #: What an observer answers when it has made something ready and nobody should wait.
 GO_ON: Final = 0.0
@@ -74,7 +78,9 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._seen_at = time.monotonic()
         self._limits: list[tuple[float, asyncio.Future[None]]] = []
         self._errands: set[_Errand] = set()
+        self._births: WeakKeyDictionary[asyncio.Task[Any], Birth] = WeakKeyDictionary()
         super().__init__(_IdleSelector(selectors.DefaultSelector(), self._observe))
+        self.set_task_factory(self._bear)
 
     def _observe(self) -> float:
         now = time.monotonic()
@@ -131,6 +137,22 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             if not handle.cancelled() and belongs(handle._context)  # noqa: SLF001 - no public name
         ]
         return min(timers, key=lambda handle: handle.when(), default=None)
+
+    def tasks_of(self, worker: str) -> list[tuple[asyncio.Task[Any], Birth]]:
+        """The tasks of a worker that have not ended, and how each began."""
+        return [
+            (task, birth)
+            for task, birth in self._births.items()
+            if birth.worker == worker and not task.done()
+        ]
+
+    def _bear(self, _loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:  # noqa: ANN401 - a task factory's signature
+        context = options.get("context")
+        worker = WORKER.get() if context is None else context.get(WORKER, "")
+        task = asyncio.Task(work, loop=self, **options)
+        if worker:
+            self._births[task] = birth_of(worker)
+        return task
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]  # noqa: ANN401 - as the base class
         """As every loop does; and remember for whom, until the thread is done."""

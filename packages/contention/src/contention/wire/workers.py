@@ -5,15 +5,11 @@ A worker is an async function (a task of the kit's own loop), any other function
 """
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from contention.wire.servers import Links
-
-WORKER: Final[ContextVar[str]] = ContextVar("contention_worker", default="")
-"""Which worker runs here: each has a context of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +122,13 @@ class Worker(Protocol):
     @property
     def cpu_seconds(self) -> float:
         """How much it has computed so far, as far as can be told apart."""
+
+    def asks_at(self, text: str) -> str:
+        """Where in its code it asks for something, as in ``shop.py:12``; empty if not known.
+
+        Args:
+            text: the request in words, which the worker waits to be answered.
+        """
 
     def start(self, links: Links) -> None:
         """Let it begin, with links of its own."""

@@ -73,6 +73,10 @@ class ProcessWorker:
         """What it and its descendants have computed; 0 where the system does not say."""
         return family_cpu_seconds(self.process_id) if self._running else 0.0
 
+    def asks_at(self, _text: str) -> str:
+        """Nothing: another process does not show where it is."""
+        return ""
+
     def start(self, links: Links) -> None:
         """Begin the process."""
         try:

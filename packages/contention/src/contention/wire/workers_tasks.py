@@ -6,8 +6,10 @@ from contextvars import Context
 from typing import Final
 
 from contention.wire.servers import Links
+from contention.wire.source_lines import line_of_tasks
 from contention.wire.virtual_loop import VirtualClockLoop
-from contention.wire.workers import WORKER, WorkerStaysError
+from contention.wire.whose import WORKER
+from contention.wire.workers import WorkerStaysError
 
 _PATIENCE_SECONDS: Final = 1.0
 _CANCELS: Final = 5
@@ -62,6 +64,10 @@ class TaskWorker:
     def cpu_seconds(self) -> float:
         """Nothing: it computes in the loop's own thread, which is then not idle."""
         return 0.0
+
+    def asks_at(self, text: str) -> str:
+        """The line at which one of its tasks asks."""
+        return line_of_tasks(self._loop.tasks_of(self.name), text)
 
     def start(self, links: Links) -> None:
         """Make the task; it begins when the loop comes to it."""

@@ -10,8 +10,10 @@ from threading import Thread
 from typing import Final
 
 from contention.wire.servers import Links
+from contention.wire.source_lines import line_of_thread
 from contention.wire.virtual_loop import VirtualClockLoop
-from contention.wire.workers import WORKER, WorkerStaysError
+from contention.wire.whose import WORKER
+from contention.wire.workers import WorkerStaysError
 
 _GRACE_SECONDS: Final = 0.2
 _PATIENCE_SECONDS: Final = 5.0
@@ -78,6 +80,10 @@ class ThreadWorker:
             return time.clock_gettime(time.pthread_getcpuclockid(self.thread_id))
         except (AttributeError, OSError):
             return 0.0
+
+    def asks_at(self, _text: str) -> str:
+        """The line at which its thread asks."""
+        return line_of_thread(self.thread_id)
 
     def start(self, links: Links) -> None:
         """Begin the thread."""
