@@ -12,7 +12,6 @@ from contention.checkers.serial import serial_orders
 from contention.model.outcomes import Outcome, Table
 from contention.schedulers.serial import SerialScheduler
 from contention.search.runs import Ended, Runner
-from contention.search.start import RUN, connect
 from contention.wire.outcome_reader import plan_tables, read_keys, read_tables
 from contention.wire.servers import Links
 
@@ -85,7 +84,7 @@ class SerialJudge:
         return self._serial[present]
 
     async def _outcome(self, runner: Runner, ended: Ended) -> Outcome:
-        connection = await connect(runner.servers, RUN)
+        connection = await runner.start.looking()
         client = Redis.from_url(runner.links.redis_url)
         try:
             keys = [one.removeprefix(_KEYS_PREFIX) for one in self.leave_out if _is_key(one)]
@@ -97,7 +96,6 @@ class SerialJudge:
             )
         finally:
             await client.aclose()
-            await connection.close()
 
     def _told(self, found: Outcome, present: frozenset[str]) -> str:
         serial = self._serial[present]

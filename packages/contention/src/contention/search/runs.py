@@ -1,10 +1,7 @@
 """One run: everybody from the start, one request at a time, as a scheduler says."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Effect, Run
@@ -65,13 +62,12 @@ class Runner:
             NotDeterministicError: the scheduler has seen other options after the same choices.
         """
         await self.start.restore()
-        folder = Path(tempfile.mkdtemp(prefix="ct-"))
         watching = await self.start.looking()
         stage = Stage(
             self.loop,
             self._own,
             await LockWatcher.on(watching, self.plans),
-            folder,
+            self.start.new_folder(),
             self.silence_seconds,
             backends=self.start.backends,
         )
@@ -93,7 +89,6 @@ class Runner:
             )
         finally:
             await stage.leave()
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _part_of(self, number: int, only: frozenset[str] | None) -> Body:
         """What a worker does, which is nothing for one that stays away."""

@@ -1,9 +1,12 @@
 """The state from which every run begins."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Final
 
 from contention.wire.backends import Backends
+from contention.wire.embedded import memory_folder
 from contention.wire.own_connections import connect_postgres, connect_redis
 from contention.wire.restore_database import DatabaseStart
 from contention.wire.restore_keys import KeysStart
@@ -36,6 +39,9 @@ class Start:
 
     def __init__(self, servers: Servers, database: DatabaseStart, keys: KeysStart) -> None:
         self.backends = Backends()
+        self._folder = TemporaryDirectory(
+            prefix="ct-", dir=memory_folder(), ignore_cleanup_errors=True
+        )
         self._servers = servers
         self._database = database
         self._keys = keys
@@ -72,9 +78,14 @@ class Start:
             self._looking = await connect(self._servers, RUN)
         return self._looking
 
+    def new_folder(self) -> Path:
+        """An empty folder for the sockets of a run's gates."""
+        return Path(mkdtemp(dir=self._folder.name))
+
     async def close(self) -> None:
         """Close what stayed open."""
         self._let_go()
+        self._folder.cleanup()
         await self._keys.close()
         await self._database.close()
 

@@ -21,7 +21,7 @@ EXPLORING: Final[Mapping[str, str]] = MappingProxyType(
     {
         "fsync": "off",
         # The check comes so soon after the last wait that a deadlock's victim is always the same.
-        "deadlock_timeout": "5ms",
+        "deadlock_timeout": "1ms",
         "autovacuum": "off",
         "max_prepared_transactions": "10",
         "max_connections": "200",
@@ -57,8 +57,7 @@ def own_folder() -> Iterator[Path]:
 
     The wheel's server, started as root, runs as a user of its own, who has to pass through.
     """
-    in_memory = "TMPDIR" not in os.environ and _has_room(_IN_MEMORY)
-    folder = Path(tempfile.mkdtemp(prefix="contention-", dir=_IN_MEMORY if in_memory else None))
+    folder = Path(tempfile.mkdtemp(prefix="contention-", dir=memory_folder()))
     try:
         folder.chmod(0o755)
         yield folder
@@ -205,8 +204,12 @@ def _configure(url: str, settings: Mapping[str, str]) -> None:
                 ) from None
 
 
-def _has_room(folder: Path) -> bool:
+def memory_folder() -> Path | None:
+    """Where temporary files live in memory; `None` without room, or when TMPDIR says where."""
+    if "TMPDIR" in os.environ:
+        return None
     try:
-        return folder.is_dir() and shutil.disk_usage(folder).free >= _ROOM_BYTES
+        has_room = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free >= _ROOM_BYTES
     except OSError:
-        return False
+        return None
+    return _IN_MEMORY if has_room else None
