@@ -17,6 +17,7 @@ from contention.model.footprints import NOTHING, Footprint
 from contention.model.steps import Blocker, Link, Step
 from contention.wire.actors import Actor, is_step, result_of, text_of
 from contention.wire.backends import Backends
+from contention.wire.broker import BrokerKeeper
 from contention.wire.events import Failure
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Address, Gate, Lane, Reply, Request
@@ -77,15 +78,20 @@ class Stage:
         self._silent: set[str] = set()
         self._answered: list[tuple[Lane, Request, Reply, Footprint | None]] = []
         self._footprints = FootprintReader(watcher)
+        self._sources: dict[str, str] = {}
         self._blocked: set[str] = set()
         self._failures: list[Failure] = []
         self.steps: list[Step] = []
+        self.broker = BrokerKeeper(self._moved, self.failed)
 
     # --- what the gates tell -------------------------------------------------------------------
 
     def opened(self, lane: Lane) -> None:
         """A worker opened a connection."""
-        self._actors[lane.worker].lanes.append(lane)
+        lanes = self._actors[lane.worker].lanes
+        lanes.append(lane)
+        # Each gate counts its own; the names of a worker's connections must differ.
+        lane.number = len(lanes)
         self._moved(lane.worker)
 
     def arrived(self, lane: Lane, request: Request) -> bool:
@@ -149,6 +155,7 @@ class Stage:
             due = self._loop.next_timer_at()
             self._loop.move_to(due if due is not None else self._loop.time())
         self._answered = []
+        self._sources[lane.name] = actor.worker.asks_at(text_of(request))
         self._moved()
         lane.let_pass()
         await self._rest()
@@ -173,10 +180,23 @@ class Stage:
         self, lane: Lane, request: Request, result: str, blocked_by: tuple[Blocker, ...] = ()
     ) -> None:
         link = Link.POSTGRES if isinstance(lane.framing, PostgresFraming) else Link.REDIS
-        number, text = len(self.steps) + 1, text_of(request)
         self.steps.append(
-            Step(number, lane.worker, lane.name, link, text, result, blocked_by=blocked_by)
+            Step(
+                number=len(self.steps) + 1,
+                actor=lane.worker,
+                lane=lane.name,
+                link=link,
+                text=text_of(request),
+                result=result,
+                source=self._sources.get(lane.name, ""),
+                blocked_by=blocked_by,
+            )
         )
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """All connections of the workers, those to brokers apart; also those that are closed."""
+        return [lane for actor in self._actors.values() for lane in actor.lanes]
 
     @property
     def has_ended(self) -> bool:
@@ -311,10 +331,15 @@ class Stage:
         server = self._servers.postgres.address
         postgres = Gate(name, server, PostgresFraming, self, self._backends)
         redis = Gate(name, self._servers.redis.address, lambda: RespFraming(self._scripts), self)
-        self._gates += [postgres, redis]
+        broker = Gate(
+            name, self._servers.redis.address, lambda: RespFraming(Scripts()), self.broker
+        )
+        self._gates += [postgres, redis, broker]
         await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
         await redis.listen(Address(path=str(own / "redis.sock")))
+        await broker.listen(Address(path=str(own / "broker.sock")))
         return Links(
             self._servers.postgres.behind(own, port=5432).url,
             self._servers.redis.behind(own / "redis.sock").url,
+            self._servers.redis.behind(own / "broker.sock").broker_url,
         )

@@ -1,0 +1,80 @@
+"""What passes through which of a worker's links."""
+
+import tempfile
+from pathlib import Path
+
+import psycopg
+import redis
+from kombu.connection import Connection
+
+from contention.model.steps import Step
+from contention.wire.broker import Message
+from contention.wire.locks_seen import LockWatcher
+from contention.wire.own_connections import connect_postgres
+from contention.wire.servers import Links, Servers
+from contention.wire.stage import Stage
+from contention.wire.virtual_loop import VirtualClockLoop
+from contention.wire.workers import Body
+
+
+def played(servers: Servers, body: Body) -> tuple[list[Step], list[Message], list[str]]:
+    """The steps of a worker that runs alone, what it told its broker, and its connections."""
+    loop = VirtualClockLoop()
+
+    async def play() -> tuple[list[Step], list[Message], list[str]]:
+        looking = await connect_postgres(servers.postgres)
+        names: set[str] = set()
+        with tempfile.TemporaryDirectory(prefix="ct-") as folder:
+            watcher = await LockWatcher.on(looking)
+            stage = Stage(loop, servers, watcher, Path(folder), silence_seconds=20)
+            try:
+                await stage.enter([body])
+                while options := stage.options():
+                    names |= {lane.name for lane in stage.lanes}
+                    await stage.step(options[0])
+                (outcome,) = stage.results().values()
+            finally:
+                await stage.leave()
+                await looking.close()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return stage.steps, stage.broker.messages, sorted(names)
+
+    try:
+        return loop.run_until_complete(play())
+    finally:
+        loop.close()
+
+
+def send_and_receive(links: Links) -> None:
+    at = Connection(links.broker_url)  # type: ignore[no-untyped-call]  # kombu has few types
+    with at as broker, broker.SimpleQueue("orders") as queue:
+        queue.put({"item": "tea"})
+        message = queue.get(timeout=10)
+        message.ack()
+    with redis.Redis.from_url(links.redis_url) as client:
+        client.set("done", 1)
+
+
+def test_what_a_worker_tells_its_broker_is_recorded_and_no_step(servers: Servers) -> None:
+    steps, messages, _ = played(servers, send_and_receive)
+    assert [step.text for step in steps] == ["SET done 1"]
+    asked = [message.text.partition(" ")[0] for message in messages]
+    assert "LPUSH" in asked
+    assert "BRPOP" in asked
+
+
+def use_both(links: Links) -> None:
+    with (
+        psycopg.connect(links.postgres_url) as connection,
+        psycopg.connect(links.postgres_url) as other,
+        redis.Redis.from_url(links.redis_url) as client,
+    ):
+        connection.execute("SELECT 1")
+        other.execute("SELECT 2")
+        client.set("a", 1)
+
+
+def test_connections_of_a_worker_have_names_of_their_own(servers: Servers) -> None:
+    _, _, names = played(servers, use_both)
+    assert names == ["w1/1", "w1/2", "w1/3"]
