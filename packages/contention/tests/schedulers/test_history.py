@@ -29,11 +29,19 @@ def test_what_a_step_let_go_on_happens_after_it() -> None:
     assert [race.position for race in history.record("w3", Effect(UNKNOWN))] == [0, 1]
 
 
-def test_what_became_an_option_by_a_step_happens_after_it() -> None:
+def test_who_became_an_option_by_what_a_step_touched_does_not_race_with_it() -> None:
     history = History()
     history.record("w1", Effect(writes("lock")))
     history.appeared("age lock")
     assert history.record("age lock", Effect(writes("lock"))) == []
+
+
+def test_who_became_an_option_because_nobody_else_was_free_came_after_nobody() -> None:
+    history = History()
+    history.record("w1", Effect(writes("x")))
+    history.appeared("w2")
+    history.record("w2", Effect(reads("lock")))
+    assert [race.position for race in history.record("w2", Effect(reads("x")))] == [0]
 
 
 def test_what_is_done_before_a_wait_does_not_precede_what_the_holder_does_after_it() -> None:

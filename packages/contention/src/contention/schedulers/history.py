@@ -1,11 +1,12 @@
 """What happened before what in one run, and which of its steps raced.
 
-A step happens before another if its actor did both, if it let the other's actor go on or made it an
-option, or if the other depends on what it touched. Two steps race if they touch the same thing,
-both orders can matter, and nothing else keeps the order: the earlier one does not happen before
-what the later one's actor did last (Flanagan and Godefroid, "Dynamic Partial-Order Reduction for
-Model Checking Software", 2005). All such pairs are told, not only each step's last: the last may be
-a release, which keeps its order, with the request that the lock is fought over before it.
+A step happens before another if its actor did both, if it let the other's actor go on, or if the
+other depends on what it touched. Two steps race if they touch the same thing, both orders can
+matter, and nothing else keeps the order: the earlier one does not happen before what the later
+one's actor did last, nor made it an option by what it touched (Flanagan and Godefroid, "Dynamic
+Partial-Order Reduction for Model Checking Software", 2005). Who became an option only because
+nobody else was free has come after nobody. All such pairs are told, not only each step's last: of
+the requests of a ring of waiting actors the last races with each.
 
 A request that waits happens before its actor's next steps and not before the step that lets it on:
 it might as well have been asked afterwards (see `contention.model.footprints.Mode`). So what its
@@ -53,15 +54,17 @@ class History:
         self._events: list[_Event] = []
         self._length = 0
         self._pasts: dict[str, int] = {}
+        self._appeared: dict[str, int] = {}
 
     def restart(self) -> None:
         """Begin another run."""
         self._length = 0
         self._pasts = {}
+        self._appeared = {}
 
     def appeared(self, actor: str) -> None:
-        """The last step made the actor an option, whether it had to do with it or not."""
-        self._pasts[actor] = self._pasts.get(actor, 0) | self._events[self._length - 1].past
+        """After the last step the actor is an option, whether it had to do with it or not."""
+        self._appeared[actor] = self._length - 1
 
     def record(self, actor: str, effect: Effect) -> list[Race]:
         """Add a step.
@@ -70,7 +73,7 @@ class History:
             Its races with earlier steps; none when it was told before.
         """
         position = self._length
-        before = self._pasts.get(actor, 0)
+        before = self._pasts.get(actor, 0) | self._enabled_by(actor, effect)
         racing = [] if self._is_told(actor, effect) else self._add(actor, effect, before)
         past = self._events[position].past
         self._length += 1
@@ -78,6 +81,14 @@ class History:
         for other in effect.moved:
             self._pasts[other] = self._pasts.get(other, 0) | past
         return racing
+
+    def _enabled_by(self, actor: str, effect: Effect) -> int:
+        """What happens before the step that made the actor an option by what it touched."""
+        position = self._appeared.pop(actor, None)
+        if position is None:
+            return 0
+        event = self._events[position]
+        return event.past if event.effect.footprint.precedes(effect.footprint) else 0
 
     def _is_told(self, actor: str, effect: Effect) -> bool:
         if self._length == len(self._events):
