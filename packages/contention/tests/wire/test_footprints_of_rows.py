@@ -82,6 +82,25 @@ async def test_what_a_transaction_holds_it_does_not_acquire_again(lab: Lab) -> N
     assert await lab.touched("one") == {f"release {row('1')}", "release commits"}
 
 
+async def test_a_part_of_a_key_names_no_row(lab: Lab) -> None:
+    one = await lab.connect("one")
+    await one.execute("BEGIN")
+    await one.execute("SELECT * FROM pairs WHERE a = 1 FOR UPDATE")
+    assert await lab.touched("one") == {"stage table pairs"}
+    await one.execute("SELECT * FROM pairs WHERE a = 1")
+    assert await lab.touched("one") == {"read table pairs"}
+
+
+async def test_a_driver_that_asks_for_one_row_alone_acquires_it_as_well(lab: Lab) -> None:
+    one = await lab.connect("one")
+    await one.execute("BEGIN")
+    await one.fetchval("SELECT amount FROM accounts WHERE id = 1 FOR UPDATE")
+    assert await lab.touched("one") == {f"acquire {row('1')}"}
+    sql = "UPDATE accounts SET amount = 1 WHERE id = 2 RETURNING amount"
+    assert await one.fetchrow(sql) is not None
+    assert await lab.touched("one") == {f"acquire {row('2')}"}
+
+
 async def test_a_condition_beside_the_key_is_looked_at(lab: Lab) -> None:
     one = await lab.connect("one")
     await one.execute("BEGIN")

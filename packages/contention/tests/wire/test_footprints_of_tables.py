@@ -267,6 +267,32 @@ async def test_a_row_lock_taken_inside_a_function_is_told_by_its_table(
         assert await lab.touched("one") == {"stage table accounts"}
 
 
+async def test_a_row_that_is_changed_again_has_its_references_checked_again(lab: Lab) -> None:
+    one = await lab.connect("one")
+    await one.execute("INSERT INTO orders VALUES (1, 1, 'tea')")
+    await one.execute("BEGIN")
+    update = "UPDATE orders SET item = 'milk' WHERE id = 1"
+    await one.execute(update)
+    named = row("1", "orders_pkey", "orders")
+    assert await lab.touched("one") == {f"acquire {named}"}
+    await one.execute(update)
+    assert await lab.touched("one") == {f"held {named}", "stage table accounts"}
+
+
+async def test_checks_and_defaults_that_look_at_nothing_hide_nothing(
+    postgres: PostgresServer,
+) -> None:
+    table = """CREATE TABLE policies (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        cover numeric(12, 2) CHECK (cover BETWEEN 0 AND 100),
+        state varchar(10) DEFAULT 'new' CHECK (state IN ('new', 'paid')),
+        made_at timestamp DEFAULT timezone('utc', now()))"""
+    async with laboratory(postgres, f"{table}; INSERT INTO policies (cover) VALUES (1)") as lab:
+        one = await lab.connect("one")
+        await one.execute("UPDATE policies SET cover = 2 WHERE id = 1")
+        assert f"acquire {row('1', 'policies_pkey', 'policies')}" in await lab.touched("one")
+
+
 async def test_rows_of_a_divided_table_are_not_named(postgres: PostgresServer) -> None:
     divided = """CREATE TABLE parts (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);
         CREATE TABLE part PARTITION OF parts DEFAULT; INSERT INTO parts VALUES (1, 1)"""

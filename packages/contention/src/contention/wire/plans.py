@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from contention.model.footprints import Footprint, Mode, Resource
+from contention.model.footprints import NOTHING, Footprint, Mode, Resource
 from contention.wire.catalogue import Catalogue, TableFacts
 from contention.wire.row_keys import RowKey, row_key
-from contention.wire.sql_words import is_shown, locks_rows_alone, may_set
+from contention.wire.sql_words import is_shown, locks_rows_alone, may_set, words_of
 from contention.wire.table_locks import is_row_lock, only_reads, touches_of_lock
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Shape:
         is_whole: whether that is all; else locks on tables tell, once it is done.
         key: the one row that it locks or changes, when it touches nothing else.
         has_filter: whether that row has to look a certain way too.
+        again: what it touches beside a row that its transaction may have changed before: whether
+            such a row's references still hold is checked, whatever was changed.
         read_keys: tables of which only such rows are read.
         output: the expressions of a statement that reads no table.
     """
@@ -69,6 +71,7 @@ class Shape:
     is_whole: bool = True
     key: RowKey | None = None
     has_filter: bool = False
+    again: Footprint = NOTHING
     read_keys: Mapping[str, tuple[RowKey, ...]] = field(default_factory=dict)
     output: tuple[str, ...] = ()
 
@@ -174,8 +177,7 @@ class _Planned:
             return Shape(tables, is_whole=False, output=output)
         if all(only_reads(mode) for _, _, mode in self.locks):
             return Shape(tables, read_keys=self._read_keys())
-        key, has_filter = self._locked_key()
-        return Shape(tables, key=key, has_filter=has_filter)
+        return self._locking(tables)
 
     def _is_outside(self, node: Node) -> bool:
         function = node.get("Function Name")
@@ -221,22 +223,30 @@ class _Planned:
                 found[f"table {name}"] = tuple(key for key in keys if key is not None)
         return found
 
-    def _locked_key(self) -> tuple[RowKey | None, bool]:
-        """The row that is locked or changed and nothing else; whether it is looked at too."""
+    def _locking(self, tables: Footprint) -> Shape:
+        """The shape of a statement that locks or changes rows, maybe one alone."""
         children = self.plan.get("Plans", ())
         if len(self.locks) != 1 or len(children) != 1 or "Plans" in children[0]:
-            return None, False
+            return Shape(tables)
         facts = self.catalogue.tables[self.locks[0][0]]
         if not locks_rows_alone(self.sql) or not self._keeps_its_key(facts):
-            return None, False
-        return self._key_of_scan(facts.name, children[0]), "Filter" in children[0]
+            return Shape(tables)
+        changes = self.plan.get("Operation") == "Update"
+        parents = [self._beside(parent) for parent in facts.parents] if changes else []
+        return Shape(
+            tables,
+            key=self._key_of_scan(facts.name, children[0]),
+            has_filter="Filter" in children[0],
+            again=NOTHING.joined(parents),
+        )
 
     def _keeps_its_key(self, facts: TableFacts) -> bool:
         """Whether the row is only locked, or changed in no column by which rows are found."""
         if self.plan["Node Type"] == "LockRows":
             return True
         if self.plan.get("Operation") == "Update":
-            return not facts.has_odd_keys and not may_set(self.sql, facts.key_columns)
+            draws = bool(facts.sequences) and "default" in words_of(self.sql)
+            return not (facts.has_odd_keys or draws or may_set(self.sql, facts.key_columns))
         return self.plan.get("Operation") == "Delete" and not facts.children
 
     def _key_of_scan(self, table: str, node: Node) -> RowKey | None:

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from contention.model.footprints import Resource
 from contention.wire.catalogue import UniqueIndex
-from contention.wire.postgres_values import SHOWN_CHARACTERS
 
 _TEXTS: Final = frozenset({25, 1043})
 _NAME: Final = r'(?:[a-z_][a-z0-9_$]*|"(?:[^"]|"")+")'
@@ -45,9 +44,7 @@ class Term:
                 return None
             literal = parameters[self.parameter - 1]
         canonical = _CANONICAL.get(self.type_oid)
-        if canonical is None or len(literal) >= SHOWN_CHARACTERS:
-            return None
-        return canonical(literal)
+        return canonical(literal) if canonical else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,7 @@ def _integer(literal: str) -> str | None:
 
 
 def _text(literal: str) -> str | None:
-    """Text as it is; not what stands for bytes that could not be read."""
+    """Text as it is; not what was cut, nor what stands for bytes that could not be read."""
     is_text = re.fullmatch(r"'(?:[^'\\]|'')*'", literal)
     return literal if is_text else None
 

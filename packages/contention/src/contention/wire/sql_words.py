@@ -11,15 +11,19 @@ from typing import Final
 from contention.wire.postgres_sql import tokens
 
 _HARMLESS_WORDS: Final = """
-    abs all and any array as asc avg between bool_and bool_or by case cast clock_timestamp coalesce
-    columns conflict count cross current_date current_timestamp date_trunc decimal default delete
-    desc distinct do else end except exists extract filter for from full gen_random_uuid greatest
-    group grouping having if ilike in inner insert intersect interval into is join key lateral least
-    left length like limit localtimestamp loop lower matched max merge min natural not now nullif
-    numeric of offset on only or order outer over overlaps partition perform random range return
-    returning right round row rows select set similar some statement_timestamp substring sum
-    table then time timestamp timestamptz to_char transaction_timestamp trim union update upper
-    using uuidv4 uuidv7 values varchar varying when where while window with within
+    abs convert_from convert_to age all and any array as asc avg between bit bool_and bool_or by case cast char
+    character check clock_timestamp coalesce columns concat concat_ws conflict constraint count
+    cross current_date current_timestamp date_part date_trunc decimal default delete desc
+    distinct do else end except exists extract filter for foreign format from full
+    gen_random_uuid greatest group grouping having if ilike in inner insert intersect interval
+    into is join json_build_array json_build_object jsonb_build_array jsonb_build_object key
+    lateral least left length like limit localtimestamp loop lower matched max merge min natural
+    not now nullif numeric of offset on only or order outer over overlaps partition perform
+    primary random range references return returning right round row row_to_json rows select set
+    similar some statement_timestamp substring sum table then time timestamp timestamptz
+    timezone to_char to_date to_json to_jsonb to_number to_timestamp transaction_timestamp trim
+    union unique update upper using uuidv4 uuidv7 values varchar varying when where while window
+    with within
     """
 HARMLESS: Final = frozenset(_HARMLESS_WORDS.split())
 """Words before a parenthesis that are no function, and functions that look at their arguments, at

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from contention.model.footprints import Footprint, Mode, Resource
+from contention.model.footprints import NOTHING, Footprint, Mode, Resource
 from contention.wire.advisory_locks import AdvisoryCall
 from contention.wire.plans import Shape
 from contention.wire.postgres_messages import row_count
@@ -97,10 +97,12 @@ class Reading:
 
     def _of_row(self, row: Resource, mode: Mode) -> Footprint:
         looks = ((row, Mode.READ),) if self.shape and self.shape.has_filter else ()
-        return Footprint(((row, mode), *looks, presence(row.name)))
+        again = self.shape.again if self.shape and mode is Mode.HELD else NOTHING
+        return Footprint(((row, mode), *looks, presence(row.name))).joined([again])
 
 
 UNREADABLE: Final = Reading()
+_UNFINISHED: Final = "…"
 
 
 def single_execution(request: PostgresRequest) -> Execution | None:
@@ -114,8 +116,14 @@ def single_execution(request: PostgresRequest) -> Execution | None:
 
 
 def rows_told(reply: PostgresReply) -> int | None:
-    """How many rows the one statement of a request was about."""
-    return row_count(reply.tags[0]) if len(reply.tags) == 1 else None
+    """How many rows the one statement of a request was about, as far as it was asked for them.
+
+    A driver that wants one row asks for no more, and is not told whether there are any.
+    """
+    if len(reply.results) != 1:
+        return None
+    result = reply.results[0]
+    return (result.row_count or None) if result.tag == _UNFINISHED else row_count(result.tag)
 
 
 def is_pool_reset(request: PostgresRequest) -> bool:
