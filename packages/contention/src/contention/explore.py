@@ -187,7 +187,7 @@ async def _in_a_thread(job: _Job) -> None:
             await asyncio.shield(running)
         except asyncio.CancelledError:
             job.cancel()
-            await asyncio.wait([running])
+            await asyncio.gather(running, return_exceptions=True)
             raise
 
 
