@@ -33,6 +33,11 @@ class Scheduler(Protocol):
 
     The explorer calls `start` before each run, then `choose` and `executed` in turn, and `start`
     again. A run may end at any moment without notice, by the program's end or by its failure.
+
+    An option stays one until it is chosen, unless a step that touches what it would touch takes it
+    away (a lease that is given back runs out no more), or it is a poll that would get the same
+    answer again while somebody else can go on. So a lease that may run out is an option until all
+    others have ended, too.
     """
 
     @property
