@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 from redis.asyncio import Redis
+from redis.asyncio.lock import Lock
 
 from contention.wire.servers import Links
 
@@ -78,26 +79,37 @@ def add_to_both(first: int, second: int) -> Program:
     return work
 
 
-async def add_one_under_a_redis_lock(links: Links) -> None:
-    redis = Redis.from_url(links.redis_url)
-    async with database(links) as connection, redis.lock("accounts", timeout=60):
-        amount = await connection.fetchval(READ)
-        await connection.execute(WRITE, amount + 1)
-    await redis.aclose()
+@asynccontextmanager
+async def redis_lock(
+    links: Links, name: str, lease_seconds: float | None = None
+) -> AsyncIterator[Lock]:
+    async with Redis.from_url(links.redis_url) as redis:
+        lock = redis.lock(name, timeout=lease_seconds)
+        await lock.acquire()
+        try:
+            yield lock
+        finally:
+            if await lock.owned():
+                await lock.release()
+
+
+def add_one_under_a_redis_lock(lease_seconds: float | None = None) -> Program:
+    async def work(links: Links) -> None:
+        async with database(links) as connection, redis_lock(links, "accounts", lease_seconds):
+            amount = await connection.fetchval(READ)
+            await connection.execute(WRITE, amount + 1)
+
+    return work
 
 
 async def commit_after_the_lock_is_released(links: Links) -> None:
-    redis = Redis.from_url(links.redis_url)
-    async with database(links) as connection:
-        lock = redis.lock("accounts", timeout=60)
-        await lock.acquire()
-        transaction = connection.transaction()
-        await transaction.start()
+    async with (
+        database(links) as connection,
+        connection.transaction(),
+        redis_lock(links, "accounts"),
+    ):
         amount = await connection.fetchval(READ)
         await connection.execute(WRITE, amount + 1)
-        await lock.release()
-        await transaction.commit()
-    await redis.aclose()
 
 
 async def order_if_there_is_none(links: Links) -> None:

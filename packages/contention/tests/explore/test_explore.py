@@ -103,7 +103,7 @@ async def test_the_same_row_order_does_not(servers: Servers) -> None:
 
 @pytest.mark.prove
 async def test_a_redis_lock_around_the_work_cures_it(servers: Servers) -> None:
-    workers = (add_one_under_a_redis_lock, add_one_under_a_redis_lock)
+    workers = [add_one_under_a_redis_lock()] * 2
     found = await verdict_of(servers, *workers, invariant=accounts_hold(2))
     assert found.verdict.kind is VerdictKind.LEGAL
 

@@ -48,7 +48,7 @@ def add_one_locked(links: Links) -> None:
 
 def add_one_under_a_redis_lock(links: Links) -> None:
     client = redis.Redis.from_url(links.redis_url)
-    with client.lock("accounts", timeout=60, sleep=0.01):
+    with client.lock("accounts", sleep=0.01):
         add_one(links)
     client.close()
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contention.model.schedules import Choice, Schedule
-from contention.model.steps import Effect, Run
+from contention.model.steps import Run
 from contention.schedulers.scheduler import Scheduler
 from contention.search.start import RUN, Start
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.plans import Plans
 from contention.wire.servers import Links, Servers
-from contention.wire.stage import Stage, StageError
+from contention.wire.stage import Stage
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body
 
@@ -22,11 +22,15 @@ class Ended:
     Attributes:
         run: what was done; its reason is what the workers themselves did wrong.
         results: what each worker returned, or the exception that ended it.
+        deadlocks: what the server ended by an error in one of them, each as a sentence.
+        cut_reason: which schedules from here on were left out; empty when none were.
         is_given_up: whether the scheduler knew the rest, so that there is no end to judge.
     """
 
     run: Run
     results: Mapping[str, object]
+    deadlocks: tuple[str, ...] = ()
+    cut_reason: str = ""
     is_given_up: bool = False
 
 
@@ -40,6 +44,7 @@ class Runner:
     workers: Sequence[Body]
     silence_seconds: float = 5.0
     plans: Plans = field(default_factory=Plans)
+    leases_age: bool = True
 
     @property
     def links(self) -> Links:
@@ -70,6 +75,7 @@ class Runner:
             self.start.new_folder(),
             self.silence_seconds,
             backends=self.start.backends,
+            leases_age=self.leases_age,
         )
         choices: list[Choice] = []
         try:
@@ -79,13 +85,14 @@ class Runner:
                 if chosen is None:
                     return Ended(_told(choices, stage), {}, is_given_up=True)
                 choices.append(Choice(chosen))
-                scheduler.executed(Effect(await stage.step(chosen)))
-            if not stage.has_ended:
-                raise StageError(f"{', '.join(stage.stuck)} neither ends, waits nor asks")
+                scheduler.executed(await stage.step(chosen))
+            reason = "" if stage.has_ended else await stage.dead_end()
             results = stage.results()
             return Ended(
-                _told(choices, stage),
+                _told(choices, stage, reason),
                 {name: results[name] for name in sorted(results) if only is None or name in only},
+                tuple(stage.deadlocks),
+                stage.cut_reason,
             )
         finally:
             await stage.leave()
@@ -99,5 +106,5 @@ async def _stay_away(_links: Links) -> None:
     """A worker that takes no part."""
 
 
-def _told(choices: Sequence[Choice], stage: Stage) -> Run:
-    return Run(Schedule(tuple(choices)), tuple(stage.steps))
+def _told(choices: Sequence[Choice], stage: Stage, reason: str = "") -> Run:
+    return Run(Schedule(tuple(choices)), tuple(stage.steps), reason)

@@ -55,13 +55,14 @@ class Search:
     bounds: Bounds
     exploration: Exploration
     _began_at: float = field(default_factory=time.monotonic)
+    _cut_reason: str = ""
 
     async def complete(self, scheduler: Scheduler, known: Sequence[Schedule] = ()) -> None:
         """Try what failed before, then everything; the answer is in the exploration."""
         try:
             broken = await self._first_failure(scheduler, known)
             if broken is None:
-                self.exploration.verdict = _verdict(scheduler)
+                self.exploration.verdict = _verdict(scheduler, self._cut_reason)
             else:
                 await self._report(broken, is_shrunk=not isinstance(scheduler, ReplayScheduler))
         except (StageError, NotDeterministicError, _OutOfBoundsError) as error:
@@ -99,13 +100,19 @@ class Search:
         ended = await self.runner.run(scheduler)
         if ended.is_given_up:
             return None
-        reason = self._raised(ended) or await self.judge.objection(self.runner, ended)
+        self._cut_reason = self._cut_reason or ended.cut_reason
+        reason = (
+            ended.run.reason
+            or self._raised(ended)
+            or await self.judge.objection(self.runner, ended)
+        )
         return Run(ended.run.schedule, ended.run.steps, reason)
 
     def _raised(self, ended: Ended) -> str:
         for name, result in ended.results.items():
             if isinstance(result, BaseException) and not isinstance(result, self.may_raise):
-                return f"{name} raised {type(result).__name__}: {result}"
+                raised = f"{name} raised {type(result).__name__}: {result}"
+                return "; ".join([raised, *ended.deadlocks])
         return ""
 
     async def _repeat(self, run: Run) -> Run:
@@ -165,8 +172,10 @@ class Search:
         self.exploration.verdict = Verdict(VerdictKind.UNKNOWN, reason=reason)
 
 
-def _verdict(scheduler: Scheduler) -> Verdict:
+def _verdict(scheduler: Scheduler, cut_reason: str) -> Verdict:
     """What it means that no schedule of a scheduler failed."""
+    if cut_reason:
+        return Verdict(VerdictKind.UNKNOWN, reason=f"left out: {cut_reason}")
     if scheduler.is_complete:
         return Verdict(VerdictKind.LEGAL)
     if isinstance(scheduler, BoundedScheduler) and scheduler.has_finished:

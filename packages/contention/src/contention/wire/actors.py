@@ -3,14 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from contention.model.footprints import NOTHING, Footprint
 from contention.wire.gate import Lane, Reply, Request
+from contention.wire.polls import PollMemory
 from contention.wire.postgres_requests import RequestKind, Result
 from contention.wire.postgres_sql import Verb
 from contention.wire.redis_commands import RedisKind
 from contention.wire.redis_requests import RedisReply, RedisRequest
 from contention.wire.workers import Worker
 
+LATE_SECONDS: Final = 3600.0
+"""Longer than whoever polls for a lock is patient."""
 _PASSING_VERBS: Final = frozenset(
     {Verb.BEGIN, Verb.SET, Verb.SAVEPOINT, Verb.RELEASE, Verb.INTROSPECTION}
 )
@@ -24,19 +26,15 @@ class Actor:
     """One worker on the stage.
 
     Attributes:
-        last_text: the last request that was answered, in words.
-        last_reply: its reply.
-        last_footprint: what it touched.
-        is_stale: whether the same request could get another answer by now.
+        polls: what it asked lately.
+        is_late: whether much time has passed by the moment when it sleeps next.
     """
 
     name: str
     worker: Worker
     lanes: list[Lane] = field(default_factory=list)
-    last_text: str = ""
-    last_reply: object = None
-    last_footprint: Footprint = NOTHING
-    is_stale: bool = True
+    polls: PollMemory = field(default_factory=PollMemory)
+    is_late: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -64,12 +62,13 @@ class Actor:
     def is_parked(self) -> bool:
         """Whether the held request would get the answer again that the same one just got."""
         lane = self.holding
-        return (
-            lane is not None
-            and lane.held is not None
-            and not self.is_stale
-            and text_of(lane.held) == self.last_text
-        )
+        held = lane.held if lane is not None else None
+        return held is not None and self.polls.is_repeated_by(text_of(held))
+
+    def wake(self) -> bool:
+        """Let time pass for it, if it sleeps in a time that is the kit's to move."""
+        later, self.is_late = (LATE_SECONDS if self.is_late else 0.0), False
+        return self.worker.wake(later)
 
 
 def text_of(request: Request) -> str:

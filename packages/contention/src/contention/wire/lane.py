@@ -135,7 +135,19 @@ class Lane:
     def held(self) -> Request | None:
         """The request that waits to pass and has none before it; `None` without one."""
         head = self._outbound[0] if self._outbound else None
-        return None if head is None or isinstance(head, bytes) else head
+        if head is None or isinstance(head, bytes) or head.number in self._passing:
+            return None
+        return head
+
+    @property
+    def awaited(self) -> tuple[Request, ...]:
+        """The requests that have passed and have not been answered."""
+        return tuple(self._awaited.values())
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether the server's side is not there yet."""
+        return self._is_open and self._server is None
 
     @property
     def is_awaiting_reply(self) -> bool:

@@ -46,6 +46,11 @@ class LockWatcher:
         plans = plans or Plans()
         return cls(connection, plans, await plans.catalogue(connection))
 
+    @property
+    def connection(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """The connection, for other looks into the same database."""
+        return self._connection
+
     async def blockers(self, process_ids: Sequence[int]) -> Mapping[int, frozenset[int]]:
         """Whom each backend waits for, as the server says; empty for one that does not wait."""
         rows = await self._connection.fetch(_BLOCKERS, list(process_ids))

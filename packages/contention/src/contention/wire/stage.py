@@ -7,38 +7,58 @@ what it asks about.
 """
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from redis.asyncio import Redis
+
 from contention.model.footprints import NOTHING, Footprint
-from contention.model.steps import Blocker, Link, Step
-from contention.wire.actors import Actor, is_step, result_of, text_of
+from contention.model.steps import Effect, Step
+from contention.wire.actors import LATE_SECONDS, Actor, is_step, text_of
 from contention.wire.backends import Backends
+from contention.wire.blocking import LockWaits
 from contention.wire.broker import BrokerKeeper
+from contention.wire.dead_ends import DeadEnds
 from contention.wire.events import Failure
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Address, Gate, Lane, Reply, Request
+from contention.wire.leases import AGE, Leases, RanOutError
 from contention.wire.locks_seen import LockWatcher
+from contention.wire.polls import Asked, looks, touched_by
 from contention.wire.postgres import PostgresFraming
+from contention.wire.quiet import Quiet, StageError
 from contention.wire.redis import RespFraming
+from contention.wire.redis_clients import RedisClients
+from contention.wire.redis_requests import RedisReply, RedisRequest
 from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Links, Servers
-from contention.wire.silence import Silence
-from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
+from contention.wire.story import Story
+from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body, WorkerStaysError
 from contention.wire.workers_kinds import worker_for
 
-_NAP_SECONDS: Final = 0.0005
-_ASK_AFTER_SECONDS: Final = 0.002
-_LOOK_SECONDS: Final = 0.02
+__all__ = ["Stage", "StageError"]
+
 _POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
+_MOST_STEPS: Final = 5_000
+_MOST_REAL_POLLS: Final = 200
 
 
-class StageError(Exception):
-    """A run that cannot be judged, with the reason: its verdict is UNKNOWN."""
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A reply that came in the course of a step.
+
+    Attributes:
+        ended: what the transaction touched that it ended; `None` when it ended none.
+    """
+
+    lane: Lane
+    request: Request
+    reply: Reply
+    ended: Footprint | None
 
 
 class Stage:
@@ -51,6 +71,7 @@ class Stage:
         folder: for the gates' sockets; its path is short.
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
         backends: serve the workers' connections to PostgreSQL one after another.
+        leases_age: whether a time-out of a Redis key may fire at any moment.
     """
 
     def __init__(
@@ -59,30 +80,30 @@ class Stage:
         servers: Servers,
         watcher: LockWatcher,
         folder: Path,
-        silence_seconds: float,
+        silence_seconds: float = 5.0,
         *,
         backends: Backends | None = None,
+        leases_age: bool = True,
     ) -> None:
         self._loop = loop
         self._servers = servers
-        self._watcher = watcher
         self._folder = folder
         self._backends = backends
+        self._leases_age = leases_age
         self._actors: dict[str, Actor] = {}
         self._gates: list[Gate] = []
         self._scripts = Scripts()
-        self._idle: asyncio.Future[None] | None = None
-        self._moved_at = time.monotonic()
-        self._look_at = 0.0
-        self._silence = Silence(silence_seconds)
-        self._silent: set[str] = set()
-        self._answered: list[tuple[Lane, Request, Reply, Footprint | None]] = []
-        self._footprints = FootprintReader(watcher)
+        self._clients = RedisClients(lambda: Redis.from_url(servers.redis.url))
+        self._leases: Leases | None = None
+        self._answered: list[_Answered] = []
+        self._freed: set[str] = set()
         self._sources: dict[str, str] = {}
-        self._blocked: set[str] = set()
-        self._failures: list[Failure] = []
-        self.steps: list[Step] = []
-        self.broker = BrokerKeeper(self._moved, self.failed)
+        self._footprints = FootprintReader(watcher)
+        self._story = Story()
+        locks = LockWaits(watcher.connection)
+        self._quiet = Quiet(loop, self._actors, locks, self._clients, silence_seconds)
+        self._ends = DeadEnds(self._actors, self._story, locks)
+        self.broker = BrokerKeeper(self._quiet.moved, self.failed)
 
     # --- what the gates tell -------------------------------------------------------------------
 
@@ -92,106 +113,41 @@ class Stage:
         lanes.append(lane)
         # Each gate counts its own; the names of a worker's connections must differ.
         lane.number = len(lanes)
-        self._moved(lane.worker)
+        self._quiet.moved(lane.worker)
 
     def arrived(self, lane: Lane, request: Request) -> bool:
         """A request came; only steps are held."""
-        self._moved(lane.worker)
+        self._quiet.arrived(lane, request)
         self._footprints.saw(lane, request)
         return not self._is_step(lane, request)
 
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
         """A reply has ended."""
-        self._moved(lane.worker)
-        self._blocked.discard(lane.name)
-        if not self._is_step(lane, request):
-            self._footprints.passed(lane, request, reply)
-        else:
-            actor = self._actors[lane.worker]
-            actor.last_text, actor.is_stale = text_of(request), actor.last_reply != reply
-            actor.last_reply = reply
+        self._quiet.moved(lane.worker)
+        if lane.name in self._quiet.waits:
+            self._freed.add(lane.worker)
+        if self._is_step(lane, request):
             ended = self._footprints.ended(lane, request)
-            self._answered.append((lane, request, reply, ended))
+            self._answered.append(_Answered(lane, request, reply, ended))
+        else:
+            self._footprints.passed(lane, request, reply)
 
     def failed(self, lane: Lane, failure: Failure) -> None:
         """A connection that cannot be understood: the run cannot be judged."""
-        self._moved(lane.worker)
-        self._failures.append(failure)
+        self._quiet.failed(lane, failure)
 
     def closed(self, lane: Lane) -> None:
         """A connection is gone."""
-        self._moved(lane.worker)
+        self._quiet.closed(lane)
         self._footprints.forget(lane)
-        self._blocked.discard(lane.name)
+        self._story.closed(lane)
 
     # --- what the explorer does ----------------------------------------------------------------
 
-    async def enter(self, bodies: Sequence[Body]) -> None:
-        """Bring each worker on, behind gates of its own, up to its first request."""
-        for number, body in enumerate(bodies, start=1):
-            name = f"w{number}"
-            links = await self._open_links(name)
-            self._actors[name] = Actor(
-                name, worker_for(name, body, self._loop, partial(self._moved, name))
-            )
-            self._actors[name].worker.start(links)
-        await self._rest()
-
-    def options(self) -> list[str]:
-        """Who can go on; parked workers only when nobody else can."""
-        holding = [actor for actor in self._actors.values() if actor.holding]
-        free = [actor.name for actor in holding if not actor.is_parked]
-        return free or [actor.name for actor in holding]
-
-    async def step(self, name: str) -> Footprint:
-        """Let a worker's held request go on, and wait until everybody rests again."""
-        actor = self._actors[name]
-        lane = actor.holding
-        if lane is None or lane.held is None:
-            raise StageError(f"{name} has no request to let go on")
-        request = lane.held
-        if actor.is_parked:
-            # Only time can change its answer now: let it see that time passes.
-            due = self._loop.next_timer_at()
-            self._loop.move_to(due if due is not None else self._loop.time())
-        self._answered = []
-        self._sources[lane.name] = actor.worker.asks_at(text_of(request))
-        self._moved()
-        lane.let_pass()
-        await self._rest()
-        footprint = NOTHING
-        # Replies on several sockets come in any order: the chosen worker's own is told first.
-        answered = sorted(self._answered, key=lambda one: (one[0].worker != name, one[0].name))
-        for answering, asked, reply, ended in answered:
-            self._record(answering, asked, result_of(reply))
-            touched = ended or await self._footprints.of(answering, asked, reply)
-            self._actors[answering.worker].last_footprint = touched
-            footprint = footprint.joined([touched])
-        if lane.is_awaiting_reply:
-            self._record(lane, request, "blocked", (Blocker("another worker"),))
-            footprint = footprint.joined([await self._footprints.so_far(lane, request)])
-        footprint = footprint.joined([self._footprints.left_behind()])
-        for other in self._actors.values():
-            if other.name != name and other.last_footprint.conflicts_with(footprint):
-                other.is_stale = True
-        return footprint
-
-    def _record(
-        self, lane: Lane, request: Request, result: str, blocked_by: tuple[Blocker, ...] = ()
-    ) -> None:
-        link = Link.POSTGRES if isinstance(lane.framing, PostgresFraming) else Link.REDIS
-        self.steps.append(
-            Step(
-                number=len(self.steps) + 1,
-                actor=lane.worker,
-                lane=lane.name,
-                link=link,
-                text=text_of(request),
-                result=result,
-                source=self._sources.get(lane.name, ""),
-                blocked_by=blocked_by,
-            )
-        )
+    @property
+    def steps(self) -> list[Step]:
+        """What has happened so far."""
+        return self._story.steps
 
     @property
     def lanes(self) -> list[Lane]:
@@ -199,14 +155,66 @@ class Stage:
         return [lane for actor in self._actors.values() for lane in actor.lanes]
 
     @property
+    def deadlocks(self) -> list[str]:
+        """The deadlocks that the server has ended so far, each as a sentence."""
+        return self._ends.deadlocks
+
+    @property
+    def cut_reason(self) -> str:
+        """What was left out in this run, as a sentence; empty while nothing was."""
+        return self._leases.cut_reason if self._leases else ""
+
+    async def enter(self, bodies: Sequence[Body]) -> None:
+        """Bring each worker on, behind gates of its own, up to its first request."""
+        for number, body in enumerate(bodies, start=1):
+            name = f"w{number}"
+            links = await self._open_links(name)
+            self._actors[name] = Actor(
+                name, worker_for(name, body, self._loop, partial(self._quiet.moved, name))
+            )
+            self._actors[name].worker.start(links)
+        await self._quiet.comes()
+
+    def options(self) -> list[str]:
+        """Who can go on, and which time-outs can fire.
+
+        A parked worker can only find that time has passed: one whose time is the kit's to move
+        does so once, until somebody changes the answer; one that really sleeps, only when nobody
+        else can go on.
+        """
+        if self._quiet.cycle:
+            return []
+        holding = [actor for actor in self._actors.values() if actor.holding]
+        able = [one.name for one in holding if not one.is_parked or not _has_waited_in_vain(one)]
+        free = [one.name for one in holding if not one.is_parked or not one.worker.is_elsewhere]
+        names = [name for name in able if name in free] or able
+        return [*names, *self._ageings()] if holding else []
+
+    async def step(self, name: str) -> Effect:
+        """Let a worker's held request go on, or a time-out fire, and wait until everybody rests.
+
+        Raises:
+            StageError: the run cannot be judged.
+        """
+        if len(self.steps) > _MOST_STEPS:
+            raise StageError(f"a run of more than {_MOST_STEPS} steps: {name} does not come to end")
+        try:
+            return await (self._age(name) if name.startswith(AGE) else self._let_go_on(name))
+        except RanOutError as error:
+            raise StageError(str(error)) from error
+
+    @property
     def has_ended(self) -> bool:
         """Whether every worker has ended."""
         return all(actor.has_ended for actor in self._actors.values())
 
-    @property
-    def stuck(self) -> list[str]:
-        """Workers that wait for a server or for nothing anybody can give them."""
-        return [actor.name for actor in self._actors.values() if not actor.has_ended]
+    async def dead_end(self) -> str:
+        """Why nobody can go on although not everybody has ended, as a sentence.
+
+        Raises:
+            StageError: it is not certain that nobody ever will.
+        """
+        return await self._ends.told(self._quiet)
 
     def results(self) -> dict[str, object]:
         """What each worker returned, or the exception that ended it."""
@@ -225,6 +233,7 @@ class Stage:
         self._loop.observer = None
         for gate in self._gates:
             await gate.close()
+        await self._clients.close()
         stops = [actor.worker.stop() for actor in self._actors.values()]
         for error in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(error, WorkerStaysError):
@@ -232,98 +241,125 @@ class Stage:
             if isinstance(error, BaseException):
                 raise error
 
-    # --- coming to rest ------------------------------------------------------------------------
+    # --- steps ---------------------------------------------------------------------------------
 
-    async def _rest(self) -> None:
-        """Wait until every worker holds a request, is known to be blocked, or has ended.
+    async def _let_go_on(self, name: str) -> Effect:
+        actor = self._actors[name]
+        lane = actor.holding
+        if lane is None:
+            raise StageError(f"{name} has no request to let go on")
+        await self._prepare_leases(lane)
+        was_parked = actor.is_parked
+        if was_parked:
+            self._loop.pass_time(LATE_SECONDS)
+            actor.is_late = True
+        self._begin()
+        held = lane.held
+        assert held is not None  # noqa: S101 - the lane is one that holds
+        self._sources[lane.name] = actor.worker.asks_at(text_of(held))
+        lane.let_pass()
+        await self._quiet.comes()
+        footprint = await self._record(name)
+        # A worker that polled in vain has seen that time passed, and does not count as free.
+        actor.polls.idle = actor.polls.idle + 1 if was_parked and actor.polls.period else 0
+        return Effect(footprint, self._moved(name), lane.is_awaiting_reply)
 
-        A worker that has been silent for too long is not waited for until it moves again.
+    async def _age(self, option: str) -> Effect:
+        assert self._leases is not None  # noqa: S101 - it gave the option
+        await self._leases.hold_still()
+        self._begin()
+        aged = await self._leases.age(option)
+        self._story.ran_out(option.removeprefix(AGE), aged.seconds, aged.gone)
+        self._loop.pass_time(aged.seconds)
+        await self._quiet.comes()
+        footprint = (await self._record(option)).joined([aged.footprint])
+        self._disturb(option, aged.footprint)
+        return Effect(footprint, self._moved(option))
+
+    async def _prepare_leases(self, lane: Lane) -> None:
+        """See that keys have left what they had; those with a time-out at the start included."""
+        if self._leases:
+            await self._leases.hold_still()
+        elif self._leases_age and isinstance(lane.framing, RespFraming):
+            self._leases = Leases(self._clients.client)
+            await self._leases.begin()
+
+    def _begin(self) -> None:
+        self._answered = []
+        self._freed = set()
+
+    def _moved(self, chosen: str) -> frozenset[str]:
+        answered = {one.lane.worker for one in self._answered}
+        return frozenset((answered | self._freed) - {chosen})
+
+    async def _record(self, chosen: str) -> Footprint:
+        """Tell all that happened in a step, the chosen worker's own reply first.
+
+        Replies on several sockets come in any order.
         """
-        self._loop.observer = self._observe
-        while True:
-            self._idle = self._loop.create_future()
-            await self._idle
-            self._idle = None
-            if self._failures:
-                raise StageError(str(self._failures[0]))
-            if self._wake_a_sleeper():
-                continue
-            waiting = [lane for actor in self._actors.values() for lane in actor.waiting]
-            if not self._have_all_come_to_rest():
-                self._look_in(_LOOK_SECONDS)
-            elif not waiting:
-                return
-            elif (passed := time.monotonic() - self._moved_at) < _ASK_AFTER_SECONDS:
-                self._look_in(_ASK_AFTER_SECONDS - passed)
-            elif await self._all_blocked(waiting):
-                return
+        whole = NOTHING
+        ordered = sorted(self._answered, key=lambda one: (one.lane.worker != chosen, one.lane.name))
+        for one in ordered:
+            footprint = await self._touched(one)
+            source = self._sources.get(one.lane.name, "")
+            await self._ends.explain(one.lane, one.request, one.reply, footprint, source)
+            self._story.answered(one.lane, one.request, one.reply, footprint, source)
+            actor = self._actors[one.lane.worker]
+            text = text_of(one.request)
+            actor.polls.remember(Asked(text, one.reply, footprint, looks(one.request, text)))
+            if not actor.polls.has_only_looked:
+                self._disturb(actor.name, footprint)
+            whole = whole.joined([footprint])
+        whole = whole.joined([await self._record_waits(), await self._note_leases(ordered)])
+        left = self._footprints.left_behind()
+        self._disturb("", left)
+        return whole.joined([left])
 
-    def _observe(self) -> float:
-        """The loop is idle: go on at once, or when it is time to look again."""
-        if self._idle is None or self._idle.done() or self._is_in_between():
-            return _NAP_SECONDS
-        wait = self._look_at - time.monotonic()
-        if wait > 0:
-            return wait
-        self._idle.set_result(None)
-        return GO_ON
+    async def _touched(self, one: _Answered) -> Footprint:
+        if one.ended is not None:
+            return one.ended
+        if isinstance(one.request, RedisRequest) and isinstance(one.reply, RedisReply):
+            return touched_by(one.request, one.reply)
+        return await self._footprints.of(one.lane, one.request, one.reply)
 
-    def _is_in_between(self) -> bool:
-        """Whether a connection is being opened, or what it left is being undone."""
-        return any(
-            lane.is_leaving
-            or (lane.process_id is None and isinstance(lane.framing, PostgresFraming))
-            for actor in self._actors.values()
-            for lane in actor.lanes
-            if lane.is_open
-        )
+    async def _record_waits(self) -> Footprint:
+        """Tell who has come to wait; what they touch."""
+        whole = NOTHING
+        waiting = [lane for actor in self._actors.values() for lane in actor.waiting]
+        for lane in waiting:
+            if self._story.waits(lane) is None:
+                footprint = await self._footprint_so_far(lane)
+                blockers = self._ends.blockers(lane, self._quiet.waits, footprint)
+                source = self._sources.get(lane.name, "") if is_step(lane.awaited[0]) else ""
+                self._story.blocked(lane, lane.awaited[0], blockers, footprint, source)
+                whole = whole.joined([footprint])
+        return whole
 
-    def _have_all_come_to_rest(self) -> bool:
-        """Whether nobody goes on by itself, as far as those tell who are not silent."""
-        moving = [actor for actor in self._actors.values() if not actor.is_at_rest]
-        waited_for = [actor for actor in moving if actor.name not in self._silent]
-        if waited_for and self._silence.is_over({a.name: a.worker.cpu_seconds for a in waited_for}):
-            self._silent.update(actor.name for actor in waited_for)
-            return True
-        return not waited_for
+    async def _footprint_so_far(self, lane: Lane) -> Footprint:
+        request = lane.awaited[0]
+        if isinstance(request, RedisRequest):
+            return request.footprint
+        return await self._footprints.so_far(lane, request)
 
-    def _look_in(self, seconds: float) -> None:
-        self._look_at = time.monotonic() + seconds
-
-    def _wake_a_sleeper(self) -> bool:
-        """Fire the earliest timer of a worker that has nothing else to wait for."""
-        return any(not actor.is_at_rest and actor.worker.wake() for actor in self._actors.values())
-
-    async def _all_blocked(self, waiting: Sequence[Lane]) -> bool:
-        """Whether the server says of every waiting request that one of us blocks it."""
-        of_postgres = {lane.process_id: lane for lane in waiting if lane.process_id is not None}
-        if len(of_postgres) < len(waiting):
-            return False
-        ours = {lane.process_id for actor in self._actors.values() for lane in actor.lanes}
-        blockers = await self._watcher.blockers(list(of_postgres))
-        for pid, lane in of_postgres.items():
-            found = blockers.get(pid, frozenset())
-            if not found:
-                return False
-            if strangers := found - ours:
-                raise StageError(
-                    f"{lane.name} waits for backend {min(strangers)}, nobody of the test"
-                )
-        self._blocked = {lane.name for lane in waiting}
-        return any(actor.holding for actor in self._actors.values()) or not self._is_cycle(blockers)
-
-    def _is_cycle(self, blockers: Mapping[int, frozenset[int]]) -> bool:
-        """Whether everybody waits for somebody who waits: the server will choose a victim."""
-        return all(found & set(blockers) for found in blockers.values())
+    async def _note_leases(self, answered: Sequence[_Answered]) -> Footprint:
+        """What a step touched by setting time-outs of keys."""
+        footprint, databases = NOTHING, set()
+        for one in answered:
+            if isinstance(one.request, RedisRequest) and isinstance(one.reply, RedisReply):
+                footprint = footprint.joined([touched_by(one.request, one.reply)])
+                databases.add(one.request.database)
+        return await self._leases.note(footprint, databases) if self._leases else NOTHING
 
     def _is_step(self, lane: Lane, request: Request) -> bool:
         return is_step(request) or self._footprints.is_looking(lane, request)
 
-    def _moved(self, name: str = "") -> None:
-        self._moved_at = time.monotonic()
-        self._look_at = 0.0
-        self._silent.discard(name)
-        self._silence.broken()
+    def _disturb(self, by: str, footprint: Footprint) -> None:
+        for actor in self._actors.values():
+            if actor.name != by:
+                actor.polls.disturbed_by(footprint)
+
+    def _ageings(self) -> list[str]:
+        return self._leases.options() if self._leases else []
 
     async def _open_links(self, name: str) -> Links:
         own = self._folder / name
@@ -343,3 +379,9 @@ class Stage:
             self._servers.redis.behind(own / "redis.sock").url,
             self._servers.redis.behind(own / "broker.sock").broker_url,
         )
+
+
+def _has_waited_in_vain(actor: Actor) -> bool:
+    """Whether it has polled again after time had passed, and got the same answer."""
+    most = _MOST_REAL_POLLS if actor.worker.is_elsewhere else actor.polls.period
+    return actor.polls.idle >= most

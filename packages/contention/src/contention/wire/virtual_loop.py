@@ -7,6 +7,7 @@ is ever made while a worker still has something to do.
 """
 
 import asyncio
+import heapq
 import selectors
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from contention.wire.whose import WORKER
 GO_ON: Final = 0.0
 
 _LONGEST_WAIT_SECONDS: Final = 0.05
+_RESOLUTION_SECONDS: Final = 1e-6
 
 Observer = Callable[[], float]
 """Asked when the loop is idle; says for how many seconds to wait for sockets, `GO_ON` for none."""
@@ -80,6 +82,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._errands: set[_Errand] = set()
         self._births: WeakKeyDictionary[asyncio.Task[Any], Birth] = WeakKeyDictionary()
         super().__init__(_IdleSelector(selectors.DefaultSelector(), self._observe))
+        # A timer is due when the clock says its time, however large that is by then.
+        self._clock_resolution = _RESOLUTION_SECONDS
         self.set_task_factory(self._bear)
 
     def _observe(self) -> float:
@@ -186,8 +190,16 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         if not errand.runs:
             self._errands.discard(errand)
 
-    def fire(self, handle: asyncio.TimerHandle) -> None:
-        """Run a timer's callback next, before it is due; the clock stays."""
-        callback, arguments, context = handle._callback, handle._args, handle._context  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
-        handle.cancel()
-        self.call_soon(callback, *arguments, context=context)
+    def pass_time(
+        self, seconds: float, belongs: Callable[[Context], bool] = lambda _context: False
+    ) -> None:
+        """Move the clock forwards for those whose context satisfies a condition.
+
+        The timers of all others are put off by as much: they see that time has passed, and none of
+        their timers is due sooner.
+        """
+        self._now_seconds += seconds
+        for handle in self._scheduled:  # type: ignore[attr-defined]
+            if not belongs(handle._context):  # noqa: SLF001 - no public name
+                handle._when += seconds  # noqa: SLF001 - no public name
+        heapq.heapify(self._scheduled)  # type: ignore[attr-defined]

@@ -133,8 +133,11 @@ class Worker(Protocol):
     def start(self, links: Links) -> None:
         """Let it begin, with links of its own."""
 
-    def wake(self) -> bool:
-        """Let its earliest timer fire now, if its time is the kit's to move; whether it did."""
+    def wake(self, after_seconds: float = 0.0) -> bool:
+        """Let time pass for it until its earliest timer fires, or longer; whether it has one.
+
+        Nothing passes for one whose time is not the kit's to move.
+        """
 
     async def stop(self) -> None:
         """End it; its gates are closed already. It has ended when this returns.

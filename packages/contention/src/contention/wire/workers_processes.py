@@ -89,7 +89,7 @@ class ProcessWorker:
         )
         self._waiter.start()
 
-    def wake(self) -> bool:
+    def wake(self, after_seconds: float = 0.0) -> bool:  # noqa: ARG002 - a worker's signature
         """Nothing: its sleeps are real."""
         return False
 

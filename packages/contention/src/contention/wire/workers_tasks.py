@@ -82,13 +82,15 @@ class TaskWorker:
             WORKER.reset(token)
         self._task.add_done_callback(lambda _: self._moved())
 
-    def wake(self) -> bool:
-        """Let its earliest timer fire now, the clock stays; never while a thread works for it."""
-        if self.is_elsewhere:
-            return False
-        handle = self._loop.earliest_timer(self._owns)
+    def wake(self, after_seconds: float = 0.0) -> bool:
+        """Let time pass for it until its earliest timer fires; never while a thread works for it.
+
+        No time passes for anybody else.
+        """
+        handle = None if self.is_elsewhere else self._loop.earliest_timer(self._owns)
         if handle is not None:
-            self._loop.fire(handle)
+            due = handle.when() - self._loop.time()
+            self._loop.pass_time(max(0.0, due, after_seconds), self._owns)
         return handle is not None
 
     async def stop(self) -> None:

@@ -97,7 +97,7 @@ class ThreadWorker:
         )
         self._thread.start()
 
-    def wake(self) -> bool:
+    def wake(self, after_seconds: float = 0.0) -> bool:  # noqa: ARG002 - a worker's signature
         """Nothing: its sleeps are real."""
         return False
 

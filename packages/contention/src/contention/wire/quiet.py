@@ -1,0 +1,262 @@
+"""Coming to rest: nobody is chosen before everybody has nothing left to do but to wait.
+
+A worker rests when it holds a request at its gate, waits for somebody who is known, or has ended.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from contention.wire.actors import Actor, text_of
+from contention.wire.blocking import LockWaits, Wait, cycle_among
+from contention.wire.events import Failure
+from contention.wire.gate import Lane, Request
+from contention.wire.postgres import PostgresFraming
+from contention.wire.postgres_requests import PostgresRequest
+from contention.wire.redis_clients import RedisClients
+from contention.wire.silence import Silence
+from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+_NAP_SECONDS: Final = 0.0005
+_ASK_AFTER_SECONDS: Final = 0.002
+_LOOK_SECONDS: Final = 0.02
+_GRACE_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 15.0
+_LIMITS: Final = re.compile(r"\b(?:lock|statement|transaction)_timeout\b", re.IGNORECASE)
+
+
+class StageError(Exception):
+    """A run that cannot be judged, with the reason: its verdict is UNKNOWN."""
+
+
+class Quiet:
+    """Waits until everybody rests, and knows then who waits for whom.
+
+    Args:
+        loop: the loop in which everything runs.
+        actors: everybody, by name.
+        locks: looks into PostgreSQL.
+        clients: looks into Redis.
+        silence_seconds: how long a worker may do nothing before it is not waited for any more.
+
+    Attributes:
+        waits: who waited for whom when everybody rested, by the waiting lane's name.
+        has_time_limits: whether a wait may end by itself, as under ``lock_timeout``.
+        cycle: lanes that wait for one another for ever, on a server that would look for deadlocks
+            only much later; empty elsewhere.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualClockLoop,
+        actors: Mapping[str, Actor],
+        locks: LockWaits,
+        clients: RedisClients,
+        silence_seconds: float,
+    ) -> None:
+        self._loop = loop
+        self._actors = actors
+        self._locks = locks
+        self._clients = clients
+        self._idle: Future[None] | None = None
+        self._moved_at = time.monotonic()
+        self._failures: list[str] = []
+        self._leaving: set[int] = set()
+        self._look_at = 0.0
+        self._silence = Silence(silence_seconds)
+        self._silent: set[str] = set()
+        self.waits: dict[str, Wait] = {}
+        self.has_time_limits = False
+        self.cycle: tuple[str, ...] = ()
+
+    def moved(self, name: str = "") -> None:
+        """Something happened, to a worker if it has a name."""
+        self._moved_at = time.monotonic()
+        self._look_at = 0.0
+        self._silent.discard(name)
+        self._silence.broken()
+
+    def arrived(self, lane: Lane, request: Request) -> None:
+        """A request came."""
+        self.moved(lane.worker)
+        if isinstance(request, PostgresRequest) and any(map(_LIMITS.search, request.texts)):
+            self.has_time_limits = True
+
+    def failed(self, lane: Lane, failure: Failure) -> None:
+        """A connection cannot be understood."""
+        self.moved(lane.worker)
+        self._failures.append(f"{lane.worker}: {failure}")
+
+    def closed(self, lane: Lane) -> None:
+        """A connection is gone; its backend holds its locks until it has noticed that."""
+        self.moved(lane.worker)
+        if lane.process_id is not None:
+            self._leaving.add(lane.process_id)
+
+    async def comes(self) -> None:
+        """Wait until everybody rests.
+
+        A worker that has been silent for too long is not waited for until it moves again.
+
+        Raises:
+            StageError: somebody waits for who knows what.
+        """
+        self._loop.observer = self._observe
+        self.moved()
+        while True:
+            self._idle = self._loop.create_future()
+            await self._idle
+            self._idle = None
+            if self._failures:
+                raise StageError(self._failures[0])
+            if not self._wake_a_sleeper() and await self._is_there():
+                return
+
+    async def _is_there(self) -> bool:
+        if not self._have_all_come_to_rest():
+            self._look_in(_LOOK_SECONDS)
+            return False
+        waiting = self._waiting()
+        if not (waiting or self._leaving):
+            self.waits = {}
+            return True
+        passed = time.monotonic() - self._moved_at
+        if passed < _ASK_AFTER_SECONDS:
+            self._look_in(_ASK_AFTER_SECONDS - passed)
+            return False
+        return await self._is_known(waiting)
+
+    async def _is_known(self, waiting: Sequence[Lane]) -> bool:
+        """Whether the servers say whom everybody waits for who waits."""
+        if self._leaving:
+            if await self._locks.hold_locks(self._leaving):
+                return False
+            self._leaving.clear()
+        if not waiting:
+            self.waits = {}
+            return True
+        if not await self._are_blocked(waiting):
+            self._bound_patience(waiting)
+            return False
+        return not self._may_end_by_itself(waiting)
+
+    def _observe(self) -> float:
+        """The loop is idle: go on at once, or when it is time to look again."""
+        if self._idle is None or self._idle.done() or self._is_in_between():
+            return _NAP_SECONDS
+        wait = self._look_at - time.monotonic()
+        if wait > 0:
+            return wait
+        self._idle.set_result(None)
+        return GO_ON
+
+    def _is_in_between(self) -> bool:
+        return any(_is_in_between(lane) for actor in self._actors.values() for lane in actor.lanes)
+
+    def _have_all_come_to_rest(self) -> bool:
+        """Whether nobody goes on by itself, as far as those tell who are not silent."""
+        moving = [actor for actor in self._actors.values() if not actor.is_at_rest]
+        waited_for = [actor for actor in moving if actor.name not in self._silent]
+        if waited_for and self._silence.is_over({a.name: a.worker.cpu_seconds for a in waited_for}):
+            self._silent.update(actor.name for actor in waited_for)
+            return True
+        return not waited_for
+
+    def _look_in(self, seconds: float) -> None:
+        self._look_at = time.monotonic() + seconds
+
+    def _waiting(self) -> list[Lane]:
+        return [lane for actor in self._actors.values() for lane in actor.waiting]
+
+    def _bound_patience(self, waiting: Sequence[Lane]) -> None:
+        if time.monotonic() - self._moved_at > _ANSWER_SECONDS:
+            lane = waiting[0]
+            raise StageError(
+                f"{lane.worker} has waited {_ANSWER_SECONDS:g} s for a reply, and the server "
+                f"names nobody whom it waits for: {_asked(lane)}"
+            )
+
+    def _may_end_by_itself(self, waiting: Sequence[Lane]) -> bool:
+        """Whether nobody can go on and time alone might end a wait: then time has to pass."""
+        if not waiting or any(actor.holding for actor in self._actors.values()):
+            return False
+        limits = [self._clients.limit_seconds(lane) for lane in waiting]
+        longest = max((limit for limit in limits if limit is not None), default=0.0)
+        if self.has_time_limits:
+            longest = max(longest, _ANSWER_SECONDS)
+        return longest > 0 and time.monotonic() - self._moved_at < longest + _GRACE_SECONDS
+
+    def _wake_a_sleeper(self) -> bool:
+        """Let time pass for a worker that has nothing else to wait for."""
+        return any(not actor.is_at_rest and actor.wake() for actor in self._actors.values())
+
+    async def _are_blocked(self, waiting: Sequence[Lane]) -> bool:
+        """Whether the servers say of every waiting request whom it waits for."""
+        of_postgres = {lane.process_id: lane for lane in waiting if lane.process_id is not None}
+        of_redis = [lane for lane in waiting if lane.process_id is None]
+        if of_redis and not await self._clients.are_blocked(of_redis):
+            return False
+        waits = await self._locks.of(list(of_postgres)) if of_postgres else {}
+        if set(waits) != set(of_postgres) or not await self._are_ours(of_postgres, waits):
+            return False
+        self.waits = {of_postgres[pid].name: wait for pid, wait in waits.items()}
+        self.has_time_limits |= any(wait.has_time_limit for wait in waits.values())
+        return await self._are_settled(waits)
+
+    async def _are_ours(self, of_postgres: Mapping[int, Lane], waits: Mapping[int, Wait]) -> bool:
+        """Whether everybody waits for open connections of the test.
+
+        Raises:
+            StageError: somebody waits for a stranger.
+        """
+        lanes = {lane.process_id: lane for actor in self._actors.values() for lane in actor.lanes}
+        for pid, wait in waits.items():
+            for blocker in sorted(wait.blockers):
+                if blocker not in lanes:
+                    who = await self._locks.described(blocker)
+                    lane = of_postgres[pid]
+                    raise StageError(
+                        f"{lane.worker} waits for {who}, nobody of the test: {_asked(lane)}"
+                    )
+                if not lanes[blocker].is_open:
+                    return False
+        return True
+
+    async def _are_settled(self, waits: Mapping[int, Wait]) -> bool:
+        """Whether the server has looked for a deadlock after the latest of these waits, in vain.
+
+        So a deadlock is found by whoever closes the circle, each time, and not by whoever is
+        the first to look. Where the server looks only much later, the circle itself is taken.
+        """
+        patient = [wait for wait in waits.values() if not wait.is_soon_resolved]
+        if not patient:
+            return all(wait.is_checked for wait in waits.values())
+        if cycle_among({str(pid): map(str, wait.blockers) for pid, wait in waits.items()}):
+            self.cycle = await self._true_cycle(list(waits))
+        return True
+
+    async def _true_cycle(self, process_ids: Sequence[int]) -> tuple[str, ...]:
+        lanes = {
+            str(lane.process_id): lane.name
+            for actor in self._actors.values()
+            for lane in actor.lanes
+        }
+        hard = await self._locks.holders(process_ids)
+        found = cycle_among({str(pid): map(str, holders) for pid, holders in hard.items()})
+        return tuple(lanes[pid] for pid in found)
+
+
+def _is_in_between(lane: Lane) -> bool:
+    """Whether a connection is being opened, or what it left is being undone."""
+    is_postgres = isinstance(lane.framing, PostgresFraming)
+    is_logging_in = lane.is_open and is_postgres and lane.process_id is None
+    return lane.is_connecting or lane.is_leaving or is_logging_in
+
+
+def _asked(lane: Lane) -> str:
+    """What a lane awaits the reply to."""
+    return "; ".join(text_of(request) for request in lane.awaited)
