@@ -1,10 +1,11 @@
 """What a search found, and the errors that carry it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from contention.model.steps import Run, Step
+from contention.model.steps import Run
 from contention.model.verdicts import Verdict, VerdictKind
+from contention.search.story import counted, listed, story, visible, wrapped
 
 
 @dataclass(slots=True)
@@ -33,12 +34,60 @@ class Exploration:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    @property
+    def finished(self) -> int:
+        """How many of the search's schedules were run to the end."""
+        return self.schedules - self.given_up
+
+    def summary(self) -> str:
+        """The verdict and what it rests on, in one line."""
+        more = f" and {self.shrinking:,} to shorten the failure" if self.shrinking else ""
+        schedules = counted(self.schedules, "schedule")
+        verdict, *_ = str(self.verdict).splitlines()
+        return f"{verdict} ({schedules}{more} in {self.seconds:.1f} s)"
+
+    def extent(self) -> str:
+        """Every schedule that was run, counted."""
+        given_up = f", {self.given_up:,} of them given up early as known" if self.given_up else ""
+        more = f"; {self.shrinking:,} more to shorten the failure" if self.shrinking else ""
+        return f"{counted(self.schedules, 'schedule')} in {self.seconds:.1f} s{given_up}{more}"
+
+    def end(self) -> str:
+        """What ended the search."""
+        match self.verdict.kind:
+            case VerdictKind.LEGAL:
+                return "every schedule that matters was run, nothing was cut"
+            case VerdictKind.LEGAL_UP_TO:
+                bound = counted(self.verdict.preemptions or 0, "preemption")
+                return f"every schedule with at most {bound} was run, none with more"
+            case VerdictKind.ILLEGAL:
+                return "the first schedule that failed ended the search"
+        return "the search was not finished, so this is no pass"
+
     def __str__(self) -> str:
-        shown = [str(self.verdict), f"{self.schedules} schedules in {self.seconds:.1f} s"]
-        if self.counterexample is not None:
-            shown += story(self.counterexample.steps)
-            shown.append(f"replay: {self.counterexample.schedule.token()}")
-        return "\n".join(shown + self.notes)
+        """The whole report as text; the verdict's own line is never wrapped."""
+        return "\n".join([visible(str(self.verdict)), *self._head(), *self._shown_run()])
+
+    def _head(self) -> list[str]:
+        facts = [
+            ("workers", listed(self.workers.items())),
+            ("ran", self.extent()),
+            ("end", self.end()),
+            *(("note", visible(note)) for note in self.notes),
+        ]
+        return [line for name, text in facts if text for line in wrapped(f"  {name:<9}", text)]
+
+    def _shown_run(self) -> list[str]:
+        if self.counterexample is None:
+            return []
+        token = self.counterexample.schedule.token()
+        return ["", *story(self.counterexample.steps), "", f"  replay: {token}", *_HOW_TO_REPLAY]
+
+
+_HOW_TO_REPLAY: Final = (
+    "      under pytest:  --contention-replay TOKEN",
+    "      in a script:   scheduler=ReplayScheduler(Schedule.from_token(TOKEN))",
+)
 
 
 class NotGreenError(AssertionError):
@@ -59,15 +108,3 @@ class PromiseBrokenError(NotGreenError):
 
 class UndecidedError(NotGreenError):
     """UNKNOWN: the search could not be finished; the verdict says why."""
-
-
-def story(steps: Sequence[Step]) -> list[str]:
-    """A run's steps, a line each."""
-    return [_line(step) for step in steps]
-
-
-def _line(step: Step) -> str:
-    blockers = ", ".join(map(str, step.blocked_by))
-    result = f"BLOCKED by {blockers}" if step.is_blocked else step.result
-    where = f"  [{step.source}]" if step.source else ""
-    return f"  {step.number:>3}  {step.actor}  {step.text}{where}  ->  {result}"

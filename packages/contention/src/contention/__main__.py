@@ -1,0 +1,5 @@
+"""``python -m contention``: the command line."""
+
+from contention.cli import main
+
+main()
