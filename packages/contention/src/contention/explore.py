@@ -72,6 +72,7 @@ async def explore(
         UndecidedError: the search could not be finished, and why.
         ValueError: no workers, or no servers.
     """
+    __tracebackhide__ = True  # pytest shows where a test explores, not how that is done
     surroundings = ambient()
     judge = SerialJudge(leave_out) if invariant is None else InvariantJudge(invariant)
     expected = may_raise if isinstance(may_raise, tuple) else (may_raise,)

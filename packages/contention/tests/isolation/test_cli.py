@@ -187,7 +187,7 @@ def start_and_interrupt(
     """Start a run that never ends, and send it a signal once a step waits."""
     spec = folder / "never-ends.spec"
     spec.write_text(NEVER_ENDS)
-    command = [sys.executable, "-m", "contention.isolation", "run", str(spec), *options]
+    command = [sys.executable, "-m", "contention", "isolation", "run", str(spec), *options]
     environment = os.environ | {"TMPDIR": str(folder)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -232,7 +232,7 @@ def test_an_interrupted_run_leaves_no_server_of_its_own(folder: Path) -> None:
 @pytest.mark.parametrize("sign", ["PG_VERSION", "postmaster.pid"])
 def test_an_interruption_while_the_server_starts_leaves_none(folder: Path, sign: str) -> None:
     """The file named appears while the cluster is made, or as soon as its server runs."""
-    command = [sys.executable, "-m", "contention.isolation", "matrix"]
+    command = [sys.executable, "-m", "contention", "isolation", "matrix"]
     environment = os.environ | {"TMPDIR": str(folder)}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
