@@ -43,6 +43,17 @@ async def test_a_sessions_lock_outlives_its_transaction_until_it_is_unlocked(lab
         assert await lab.touched("one") == {f"{expected} {LOCK}"}
 
 
+async def test_a_transactions_end_does_not_let_go_what_the_session_has_too(lab: Lab) -> None:
+    one = await lab.connect("one")
+    await one.execute("SELECT pg_advisory_lock(7)")
+    await lab.touched("one")
+    await one.execute("BEGIN")
+    await one.execute("SELECT pg_advisory_xact_lock(7)")
+    assert await lab.touched("one") == {f"held {LOCK}"}
+    await one.execute("COMMIT")
+    assert f"release {LOCK}" not in await lab.touched("one")
+
+
 async def test_who_waits_for_a_lock_has_asked_for_it_and_has_it_afterwards(lab: Lab) -> None:
     one, two = await lab.connect("one"), await lab.connect("two")
     for client in (one, two):

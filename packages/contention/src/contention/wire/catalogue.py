@@ -4,6 +4,7 @@ Read once from the state in which every run begins; whoever changes it makes the
 unknown.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ _BUILT_IN: Final = """
 _FUNCTIONS: Final = """
     SELECT p.proname::text AS name, p.oid, l.lanname::text AS language, p.prokind::text AS kind,
         coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) AS body,
-        p.proconfig IS NOT NULL AS is_configured
+        coalesce(p.proconfig, '{}') AS settings
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
     WHERE p.oid >= 16384
     """
@@ -112,9 +113,12 @@ _LANGUAGES: Final = frozenset({"sql", "plpgsql"})
 _DEFAULTS: Final = frozenset({"nextval"})
 # What a body can do beyond what its transaction's locks on tables tell.
 _HIDING_WORDS: Final = """
-    alter call commit copy create deallocate discard do drop execute grant listen notify prepare
+    alter call commit copy create deallocate discard drop execute grant listen notify prepare
     reset revoke rollback unlisten vacuum
     """
+_PLANNING: Final = re.compile(r"(?:search_path|plan_cache_mode|jit|work_mem|enable_\w+)=")
+"""Settings of a function that change how it is planned, or which names it finds."""
+_CONFLICT_ACTIONS: Final = frozenset({"nothing", "update"})
 _HIDING: Final = frozenset(_HIDING_WORDS.split())
 
 
@@ -296,9 +300,14 @@ def _names(functions: Iterable["asyncpg.Record"], shown: frozenset[int]) -> froz
 
 
 def _may_be_visible(row: "asyncpg.Record") -> bool:
-    if row["language"] not in _LANGUAGES or row["kind"] != "f" or row["is_configured"]:
+    if row["language"] not in _LANGUAGES or row["kind"] != "f":
+        return False
+    if not all(map(_PLANNING.match, row["settings"])):
         return False
     words = words_of(row["body"])
     # What an exception's handler takes back has given its locks away.
-    handles = ("exception", "when") in pairwise(words)
-    return not handles and not _HIDING & set(words) and not sets_a_setting(row["body"])
+    pairs = set(pairwise(words))
+    handles = ("exception", "when") in pairs
+    runs = any(word == "do" and after not in _CONFLICT_ACTIONS for word, after in pairs)
+    hides = handles or runs or not _HIDING.isdisjoint(words)
+    return not hides and not sets_a_setting(row["body"])

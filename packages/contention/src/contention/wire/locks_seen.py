@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from contention.model.footprints import UNKNOWN, Footprint, Mode, Resource
 from contention.wire.catalogue import Catalogue
 from contention.wire.plans import Plans, Shape
-from contention.wire.table_locks import is_row_lock, touches_of_lock
+from contention.wire.table_locks import fires_triggers, touches_of_lock
 
 if TYPE_CHECKING:
     import asyncpg
@@ -77,7 +77,7 @@ class LockWatcher:
         for name, kind, mode, is_system in locks:
             if kind not in (_SYSTEM_STORED if is_system else _STORED):
                 return UNKNOWN
-            if is_row_lock(mode) and name in self.catalogue.hiding_tables:
+            if fires_triggers(mode) and name in self.catalogue.hiding_tables:
                 return UNKNOWN
             touches += touches_of_lock(name, kind, mode)
         return Footprint(tuple(touches))

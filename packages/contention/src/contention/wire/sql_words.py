@@ -11,19 +11,19 @@ from typing import Final
 from contention.wire.postgres_sql import tokens
 
 _HARMLESS_WORDS: Final = """
-    abs convert_from convert_to age all and any array as asc avg between bit bool_and bool_or by case cast char
-    character check clock_timestamp coalesce columns concat concat_ws conflict constraint count
-    cross current_date current_timestamp date_part date_trunc decimal default delete desc
-    distinct do else end except exists extract filter for foreign format from full
-    gen_random_uuid greatest group grouping having if ilike in inner insert intersect interval
-    into is join json_build_array json_build_object jsonb_build_array jsonb_build_object key
-    lateral least left length like limit localtimestamp loop lower matched max merge min natural
-    not now nullif numeric of offset on only or order outer over overlaps partition perform
-    primary random range references return returning right round row row_to_json rows select set
-    similar some statement_timestamp substring sum table then time timestamp timestamptz
-    timezone to_char to_date to_json to_jsonb to_number to_timestamp transaction_timestamp trim
-    union unique update upper using uuidv4 uuidv7 values varchar varying when where while window
-    with within
+    abs age all and any array as asc avg between bit bool_and bool_or by case cast char
+    character check clock_timestamp coalesce columns concat concat_ws conflict constraint
+    convert_from convert_to count cross current_date current_timestamp date_part date_trunc
+    decimal default delete desc distinct do else end except exists extract filter for foreign
+    format from full gen_random_uuid greatest group grouping having if ilike in inner insert
+    intersect interval into is join json_build_array json_build_object jsonb_build_array
+    jsonb_build_object key lateral least left length like limit localtimestamp loop lower
+    matched max merge min natural not now nullif numeric of offset on only or order outer over
+    overlaps partition perform pg_trigger_depth primary random range references return returning
+    right round row row_to_json rows select set similar some statement_timestamp substring sum
+    table then time timestamp timestamptz timezone to_char to_date to_json to_jsonb to_number
+    to_timestamp transaction_timestamp trim union unique update upper using uuidv4 uuidv7 values
+    varchar varying when where while window with within
     """
 HARMLESS: Final = frozenset(_HARMLESS_WORDS.split())
 """Words before a parenthesis that are no function, and functions that look at their arguments, at
@@ -54,13 +54,13 @@ def words_of(sql: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def calls(sql: str) -> frozenset[str]:
-    """The words before an opening parenthesis, but for the table of an INSERT."""
+    """The words before an opening parenthesis, but for an INSERT's table and names after AS."""
     found = set()
     latest, before = "", ""
     is_table = False
     for kind, text in tokens(sql):
         if kind in {"word", "name"}:
-            is_table = before == "into" or (is_table and before == ".")
+            is_table = before in {"into", "as"} or (is_table and before == ".")
             latest = _name(kind, text)
             before = latest if kind == "word" else ""
         else:

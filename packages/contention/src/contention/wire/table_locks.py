@@ -6,7 +6,8 @@ from contention.model.footprints import Mode, Resource
 
 _SEQUENCE: Final = "S"
 _READS: Final = "AccessShareLock"
-_ROWS: Final = frozenset({"RowShareLock", "RowExclusiveLock"})
+_WRITES: Final = "RowExclusiveLock"
+_ROWS: Final = frozenset({"RowShareLock", _WRITES})
 _SHUTS: Final = "AccessExclusiveLock"
 
 
@@ -18,6 +19,11 @@ def only_reads(mode: str) -> bool:
 def is_row_lock(mode: str) -> bool:
     """Whether the lock is that of a statement that locks or changes rows."""
     return mode in _ROWS
+
+
+def fires_triggers(mode: str) -> bool:
+    """Whether the lock may be that of a statement that triggers see."""
+    return mode in {_WRITES, _SHUTS}
 
 
 def touches_of_lock(name: str, kind: str, mode: str) -> tuple[tuple[Resource, Mode], ...]:
