@@ -1,12 +1,16 @@
 """What passes through which of a worker's links."""
 
+import asyncio
 import tempfile
 from pathlib import Path
 
+import asyncpg
 import psycopg
+import pytest
 import redis
 from kombu.connection import Connection
 
+from contention.explore import Bounds, UndecidedError, explore
 from contention.model.steps import Step
 from contention.wire.broker import Message
 from contention.wire.locks_seen import LockWatcher
@@ -15,6 +19,8 @@ from contention.wire.servers import Links, Servers
 from contention.wire.stage import Stage
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body
+
+from .programs import database as asyncpg_connection
 
 
 def played(servers: Servers, body: Body) -> tuple[list[Step], list[Message], list[str]]:
@@ -78,3 +84,74 @@ def use_both(links: Links) -> None:
 def test_connections_of_a_worker_have_names_of_their_own(servers: Servers) -> None:
     _, _, names = played(servers, use_both)
     assert names == ["w1/1", "w1/2", "w1/3"]
+
+
+class SharedPool:
+    """A connection that the first worker opens, and every worker then uses."""
+
+    def __init__(self) -> None:
+        self.connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def select(self, links: Links, sql: str) -> None:
+        if self.connection is None:
+            self.connection = await asyncpg.connect(links.postgres_url)
+        await self.connection.fetchval(sql)
+
+
+async def test_a_link_that_two_workers_use_is_told(servers: Servers) -> None:
+    shared, opened = SharedPool(), asyncio.Event()
+
+    async def first(links: Links) -> None:
+        await shared.select(links, "SELECT 1")
+        opened.set()
+
+    async def second(links: Links) -> None:
+        await opened.wait()
+        await shared.select(links, "SELECT 2")
+
+    with pytest.raises(UndecidedError, match="w2 uses a link of w1, for SELECT 2"):
+        await explore(
+            first,
+            second,
+            invariant=nothing,
+            servers=servers,
+            bounds=Bounds(silence_seconds=0.2),
+        )
+
+
+async def nothing(_links: Links) -> None:
+    """An invariant that always holds."""
+
+
+async def test_a_worker_that_was_not_waited_for_makes_no_verdict_legal(servers: Servers) -> None:
+    told = asyncio.Event()
+
+    async def tells(links: Links) -> None:
+        async with asyncpg_connection(links) as connection:
+            await connection.fetchval("SELECT 1")
+        told.set()
+
+    async def is_told(links: Links) -> None:
+        await told.wait()
+        async with asyncpg_connection(links) as connection:
+            await connection.fetchval("SELECT 2")
+
+    with pytest.raises(UndecidedError, match="what w2 could have asked while it was silent"):
+        await explore(
+            tells,
+            is_told,
+            invariant=nothing,
+            servers=servers,
+            bounds=Bounds(silence_seconds=0.2),
+        )
+
+
+async def test_a_worker_that_asks_for_two_things_at_once_makes_no_verdict_legal(
+    servers: Servers,
+) -> None:
+    async def ask(links: Links) -> None:
+        async with asyncpg_connection(links) as first, asyncpg_connection(links) as second:
+            await asyncio.gather(first.fetchval("SELECT 1"), second.fetchval("SELECT 2"))
+
+    with pytest.raises(UndecidedError, match="the other orders of what w1 asks at the same time"):
+        await explore(ask, invariant=nothing, servers=servers)

@@ -90,6 +90,15 @@ class OddError(Exception):
         super().__init__(f"{item} {number}")
 
 
+class RewordedError(Exception):
+    def __init__(self, item: str) -> None:
+        super().__init__(f"there is no {item}")
+
+
+def fail_in_other_words(_links: Links) -> None:
+    raise RewordedError("tea")
+
+
 def fail_oddly(_links: Links) -> None:
     raise OddError("tea", 3)
 
@@ -133,6 +142,12 @@ def test_an_exception_that_cannot_be_rebuilt_is_described(loop: VirtualClockLoop
     assert error.described == "OddError: tea 3"
     assert error.exit_code == 1
     assert 'raise OddError("tea", 3)' in error.last_words
+
+
+def test_an_exception_that_would_come_out_otherwise_is_described(loop: VirtualClockLoop) -> None:
+    error = outcome_of(process(fail_in_other_words), loop)
+    assert isinstance(error, WorkerFailedError)
+    assert error.described == "RewordedError: there is no tea"
 
 
 def test_a_value_that_cannot_be_pickled_is_an_error(loop: VirtualClockLoop) -> None:
@@ -355,8 +370,9 @@ def test_a_task_is_not_woken_while_a_thread_works_for_it(loop: VirtualClockLoop)
         watched = Watched(send_off, loop)
         watched.worker.start(LINKS)
         await until(begun.is_set)
-        assert not watched.worker.wake()
+        was_woken = watched.worker.wake()
         enough.set()
+        assert not was_woken
         await watched.ended.wait()
         return watched.worker.outcome
 

@@ -54,6 +54,11 @@ class Actor:
         return next((lane for lane in self.lanes if lane.held is not None), None)
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether it asks for more than one thing at a time, on several connections."""
+        return sum(lane.held is not None for lane in self.lanes) > 1
+
+    @property
     def waiting(self) -> list[Lane]:
         """The lanes whose request has gone on and has no reply."""
         return [lane for lane in self.lanes if lane.is_awaiting_reply]

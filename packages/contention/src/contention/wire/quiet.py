@@ -69,6 +69,7 @@ class Quiet:
         self._look_at = 0.0
         self._silence = Silence(silence_seconds)
         self._silent: set[str] = set()
+        self.unheard: set[str] = set()
         self.waits: dict[str, Wait] = {}
         self.has_time_limits = False
         self.cycle: tuple[str, ...] = ()
@@ -163,6 +164,7 @@ class Quiet:
         waited_for = [actor for actor in moving if actor.name not in self._silent]
         if waited_for and self._silence.is_over({a.name: a.worker.cpu_seconds for a in waited_for}):
             self._silent.update(actor.name for actor in waited_for)
+            self.unheard.update(self._silent)
             return True
         return not waited_for
 

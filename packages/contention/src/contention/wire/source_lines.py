@@ -51,6 +51,16 @@ def line_of_tasks(tasks: Iterable[tuple[asyncio.Task[Any], Birth]], text: str) -
     return places.pop() if len(places) == 1 else ""
 
 
+def tasks_have_at_hand(tasks: Iterable[tuple[asyncio.Task[Any], Birth]], text: str) -> bool:
+    """Whether a driver in which one of these tasks waits has the request's text at hand."""
+    return any(_mentions(_chain(task), text) for task, _ in tasks)
+
+
+def thread_has_at_hand(thread_id: int, text: str) -> bool:
+    """Whether a driver in which a thread stands has the request's text at hand."""
+    return _mentions(outwards(sys._current_frames().get(thread_id)), text)  # noqa: SLF001 - documented so
+
+
 def line_of_thread(thread_id: int) -> str:
     """The line at which a thread asks; empty when it waits for another thread to ask."""
     frames = list(outwards(sys._current_frames().get(thread_id)))  # noqa: SLF001 - documented so

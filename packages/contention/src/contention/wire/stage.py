@@ -98,6 +98,7 @@ class Stage:
         self._answered: list[_Answered] = []
         self._freed: set[str] = set()
         self._sources: dict[str, str] = {}
+        self._crowded: set[str] = set()
         self._footprints = FootprintReader(watcher)
         self._story = Story()
         locks = LockWaits(watcher.connection)
@@ -162,7 +163,18 @@ class Stage:
     @property
     def cut_reason(self) -> str:
         """What was left out in this run, as a sentence; empty while nothing was."""
-        return self._leases.cut_reason if self._leases else ""
+        reasons = [
+            self._leases.cut_reason if self._leases else "",
+            *(
+                f"what {name} could have asked while it was silent"
+                for name in sorted(self._quiet.unheard)
+            ),
+            *(
+                f"the other orders of what {name} asks at the same time"
+                for name in sorted(self._crowded)
+            ),
+        ]
+        return next(filter(None, reasons), "")
 
     async def enter(self, bodies: Sequence[Body]) -> None:
         """Bring each worker on, behind gates of its own, up to its first request."""
@@ -185,6 +197,7 @@ class Stage:
         if self._quiet.cycle:
             return []
         holding = [actor for actor in self._actors.values() if actor.holding]
+        self._crowded.update(one.name for one in holding if one.is_crowded)
         able = [one.name for one in holding if not one.is_parked or not _has_waited_in_vain(one)]
         free = [one.name for one in holding if not one.is_parked or not one.worker.is_elsewhere]
         names = [name for name in able if name in free] or able
@@ -256,13 +269,28 @@ class Stage:
         self._begin()
         held = lane.held
         assert held is not None  # noqa: S101 - the lane is one that holds
-        self._sources[lane.name] = actor.worker.asks_at(text_of(held))
+        self._sources[lane.name] = self._source(actor, text_of(held))
         lane.let_pass()
         await self._quiet.comes()
         footprint = await self._record(name)
         # A worker that polled in vain has seen that time passed, and does not count as free.
         actor.polls.idle = actor.polls.idle + 1 if was_parked and actor.polls.period else 0
         return Effect(footprint, self._moved(name), lane.is_awaiting_reply)
+
+    def _source(self, actor: Actor, text: str) -> str:
+        """Where a worker asks.
+
+        Raises:
+            StageError: another one asks, through this one's link.
+        """
+        if not actor.worker.has_at_hand(text):
+            for other in self._actors.values():
+                if not other.is_at_rest and other.worker.has_at_hand(text):
+                    raise StageError(
+                        f"{other.name} uses a link of {actor.name}, for {text}: open a connection "
+                        "for each worker, from its own links, and share none between them"
+                    )
+        return actor.worker.asks_at(text)
 
     async def _age(self, option: str) -> Effect:
         assert self._leases is not None  # noqa: S101 - it gave the option

@@ -130,6 +130,9 @@ class Worker(Protocol):
             text: the request in words, which the worker waits to be answered.
         """
 
+    def has_at_hand(self, text: str) -> bool:
+        """Whether it is seen to stand in a driver that has this request's text at hand."""
+
     def start(self, links: Links) -> None:
         """Let it begin, with links of its own."""
 

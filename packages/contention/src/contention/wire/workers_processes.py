@@ -77,6 +77,10 @@ class ProcessWorker:
         """Nothing: another process does not show where it is."""
         return ""
 
+    def has_at_hand(self, _text: str) -> bool:
+        """Never: another process does not show where it is."""
+        return False
+
     def start(self, links: Links) -> None:
         """Begin the process."""
         try:

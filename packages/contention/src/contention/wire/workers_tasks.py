@@ -6,7 +6,7 @@ from contextvars import Context
 from typing import Final
 
 from contention.wire.servers import Links
-from contention.wire.source_lines import line_of_tasks
+from contention.wire.source_lines import line_of_tasks, tasks_have_at_hand
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 from contention.wire.workers import WorkerStaysError
@@ -68,6 +68,10 @@ class TaskWorker:
     def asks_at(self, text: str) -> str:
         """The line at which one of its tasks asks."""
         return line_of_tasks(self._loop.tasks_of(self.name), text)
+
+    def has_at_hand(self, text: str) -> bool:
+        """Whether a driver in which one of its tasks waits has the text."""
+        return tasks_have_at_hand(self._loop.tasks_of(self.name), text)
 
     def start(self, links: Links) -> None:
         """Make the task; it begins when the loop comes to it."""

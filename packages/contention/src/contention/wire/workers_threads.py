@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Final
 
 from contention.wire.servers import Links
-from contention.wire.source_lines import line_of_thread
+from contention.wire.source_lines import line_of_thread, thread_has_at_hand
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 from contention.wire.workers import WorkerStaysError
@@ -84,6 +84,10 @@ class ThreadWorker:
     def asks_at(self, _text: str) -> str:
         """The line at which its thread asks."""
         return line_of_thread(self.thread_id)
+
+    def has_at_hand(self, text: str) -> bool:
+        """Whether a driver in which its thread stands has the text."""
+        return thread_has_at_hand(self.thread_id, text)
 
     def start(self, links: Links) -> None:
         """Begin the thread."""
