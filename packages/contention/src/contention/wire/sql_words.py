@@ -72,6 +72,7 @@ def calls(sql: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@lru_cache(maxsize=1024)
 def first_word(sql: str) -> str:
     """The first word, in small letters; empty for a text that begins with something else."""
     for kind, text in tokens(sql):
@@ -108,6 +109,7 @@ def defines_nothing(sql: str, known: frozenset[str]) -> bool:
     return verb in _SHOWN_VERBS | _OTHER_VERBS and not _makes_a_table(sql) and calls(sql) <= known
 
 
+@lru_cache(maxsize=1024)
 def _makes_a_table(sql: str) -> bool:
     pairs = pairwise(("", *words_of(sql)))
     return any(word == "into" and before not in _WRITES for before, word in pairs)
