@@ -9,14 +9,18 @@ from contention.explore import (
 )
 from contention.search.search import Bounds
 from contention.wire.servers import Links, Servers
+from contention.wire.workers import Process, WorkerFailedError, process
 
 __all__ = [
     "Bounds",
     "Exploration",
     "Links",
     "NotGreenError",
+    "Process",
     "PromiseBrokenError",
     "Servers",
     "UndecidedError",
+    "WorkerFailedError",
     "explore",
+    "process",
 ]

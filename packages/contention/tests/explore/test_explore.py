@@ -54,9 +54,8 @@ async def test_a_lost_update_is_found_and_told_step_by_step(servers: Servers) ->
     assert found.counterexample is not None
     story = str(found)
     assert "the accounts hold 1, not 2" in story
-    assert "SELECT amount FROM accounts WHERE id = 1  [" in story
+    assert "SELECT amount FROM accounts WHERE id = 1  ->  (0)" in story
     assert "programs.py:" in story
-    assert "]  ->  (0)" in story
     assert "replay: c1" in story
 
 
