@@ -85,7 +85,7 @@ class Exploration:
 
 
 _HOW_TO_REPLAY: Final = (
-    "      under pytest:  --contention-replay TOKEN",
+    "      under pytest:  pytest --contention-replay TOKEN",
     "      in a script:   scheduler=ReplayScheduler(Schedule.from_token(TOKEN))",
 )
 

@@ -10,10 +10,10 @@ WIDTH: Final = 80
 TIME: Final = "time"
 """Who acts when time passes."""
 
-_MOST_OF_A_REQUEST: Final = 240
+_MOST_OF_A_REQUEST: Final = 200
 _MOST_OF_A_RESULT: Final = 160
 _MOST_OF_AN_ANSWER: Final = 48
-_NUMBER_WIDTH: Final = 5
+_NUMBER_WIDTH: Final = 3
 
 
 def story(steps: Sequence[Step], width: int = WIDTH) -> list[str]:
@@ -23,8 +23,8 @@ def story(steps: Sequence[Step], width: int = WIDTH) -> list[str]:
     return [
         line
         for step, name in zip(steps, names, strict=True)
-        for line in wrapped(
-            f"{step.number:>{_NUMBER_WIDTH}}  {name:<{longest}}", f"  {_told(step)}", width
+        for line in _packed(
+            f"{step.number:>{_NUMBER_WIDTH}}  {name:<{longest}}  ", _told(step), width
         )
     ]
 
@@ -53,10 +53,9 @@ def result_of(step: Step, most: int = _MOST_OF_A_RESULT) -> str:
 
 
 def wrapped(first: str, text: str, width: int = WIDTH) -> list[str]:
-    """A text behind its heading, its later lines indented as far as its first word."""
-    indent = len(first) + len(text) - len(text.lstrip())
+    """A text behind its heading, its later lines indented as far."""
     return textwrap.wrap(
-        first + text, width, subsequent_indent=" " * indent, break_on_hyphens=False
+        first + text, width, subsequent_indent=" " * len(first), break_on_hyphens=False
     )
 
 
@@ -90,9 +89,22 @@ def _name(step: Step, lane_count: int) -> str:
     return step.lane if lane_count > 1 else step.actor
 
 
-def _told(step: Step) -> str:
-    where = f"  [{step.source}]" if step.source else ""
-    return f"{request_of(step)}  ->  {result_of(step)}{where}"
+def _told(step: Step) -> list[str]:
+    """The parts of a step's line, which are kept together where there is room."""
+    where = [f"[{step.source}]"] if step.source else []
+    return [request_of(step), f"->  {result_of(step)}", *where]
+
+
+def _packed(first: str, parts: Iterable[str], width: int) -> list[str]:
+    """Parts behind a heading, each on the last line if it fits there, or else on its own."""
+    indent = " " * len(first)
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        else:
+            lines += wrapped(indent if lines else first, part, width)
+    return lines
 
 
 def _visible(character: str) -> str:
