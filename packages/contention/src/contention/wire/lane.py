@@ -283,6 +283,7 @@ class Lane:
         if not self._backends.retire(self._backend, self):
             return False
         self._leaving = asyncio.Event()
+        self._server = None  # it is not this connection's any more, to be cut with it
         self._outbound.clear()
         return True
 
