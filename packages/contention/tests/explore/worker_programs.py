@@ -1,8 +1,5 @@
 """The same small purchases as threads and processes do them, in modules that others can import."""
 
-import os
-import subprocess
-import sys
 import time
 
 import psycopg
@@ -10,9 +7,8 @@ import redis
 
 from contention.wire.servers import Links
 
-from .programs import READ, accounts_hold, two_accounts
+from .programs import READ
 
-__all__ = ["accounts_hold", "two_accounts"]
 _WRITE = "UPDATE accounts SET amount = %s WHERE id = 1"
 
 
@@ -59,11 +55,6 @@ def add_some(links: Links, amount: int) -> int:
     return amount
 
 
-async def add_one_async(links: Links) -> str:
-    add_some(links, 1)
-    return "awaited"
-
-
 def close_the_shop(_links: Links) -> None:
     raise ShopClosedError("tea")
 
@@ -72,24 +63,8 @@ def close_the_shop_for_good(_links: Links) -> None:
     raise UnpicklableError("tea", 3)
 
 
-def leave_at_once(_links: Links) -> None:
-    os._exit(7)
-
-
 def sleep_long(_links: Links) -> None:
     time.sleep(3600)
-
-
-def leave_a_child_behind(links: Links) -> int:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-    add_some(links, child.pid)
-    return child.pid
-
-
-def compute_for_ever(links: Links) -> None:
-    add_some(links, 1)
-    while True:
-        pass
 
 
 def try_again_for_ever(links: Links) -> None:

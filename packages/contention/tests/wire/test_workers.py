@@ -343,6 +343,21 @@ def test_a_process_that_ignores_to_be_terminated_is_killed_with_all_it_started(
     assert "contention-w1" not in names_of_threads()
 
 
+LEAVES_A_CHILD = """
+import pathlib, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+pathlib.Path("child").write_text(str(child.pid))
+"""
+
+
+def test_what_a_process_leaves_running_is_gone_when_it_is_stopped(
+    loop: VirtualClockLoop, tmp_path: Path
+) -> None:
+    command = process([sys.executable, "-c", LEAVES_A_CHILD], folder=tmp_path)
+    assert outcome_of(command, loop) is None
+    assert_gone(int((tmp_path / "child").read_text()))
+
+
 def assert_gone(process_id: int) -> None:
     """A killed process is gone as soon as whoever adopted it has collected it."""
     ends_at = time.monotonic() + 10

@@ -283,9 +283,10 @@ class Stage:
         Raises:
             StageError: another one asks, through this one's link.
         """
-        if not actor.worker.has_at_hand(text):
-            for other in self._actors.values():
-                if not other.is_at_rest and other.worker.has_at_hand(text):
+        others = [other for other in self._actors.values() if not other.is_at_rest]
+        if others and not actor.worker.has_at_hand(text):
+            for other in others:
+                if other.worker.has_at_hand(text):
                     raise StageError(
                         f"{other.name} uses a link of {actor.name}, for {text}: open a connection "
                         "for each worker, from its own links, and share none between them"

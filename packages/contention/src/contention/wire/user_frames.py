@@ -1,5 +1,6 @@
 """Which code is the user's: neither the kit, the standard library nor an installed package."""
 
+import os
 import sysconfig
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
@@ -55,6 +56,11 @@ def _owner_of(file: str) -> Owner:
 
 
 def _place(frame: FrameType) -> str:
-    path = Path(frame.f_code.co_filename)
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"{shown}:{frame.f_lineno}"
+    folder = os.getcwd()  # noqa: PTH109 - a plain name is the cheaper key, asked at every step
+    return f"{_shown(frame.f_code.co_filename, folder)}:{frame.f_lineno}"
+
+
+@lru_cache(maxsize=4_096)
+def _shown(file: str, folder: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
