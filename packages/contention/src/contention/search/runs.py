@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Run
-from contention.schedulers.scheduler import Scheduler
+from contention.schedulers.scheduler import NotDeterministicError, Scheduler
 from contention.search.start import RUN, Start
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.plans import Plans
 from contention.wire.servers import Links, Servers
-from contention.wire.stage import Stage
+from contention.wire.stage import SpoiledError, Stage
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body
+
+_MOST_ATTEMPTS: Final = 4
+"""So often the same steps are tried when the servers' own clocks come in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,25 @@ class Runner:
             StageError: the run cannot be judged.
             NotDeterministicError: the scheduler has seen other options after the same choices.
         """
+        again: list[Choice] = []
+        for attempt in range(1, _MOST_ATTEMPTS + 1):
+            is_last = attempt == _MOST_ATTEMPTS
+            stage = await self._stage(takes_any_victim=is_last)
+            choices: list[Choice] = []
+            try:
+                return await self._play(stage, scheduler, only, again, choices)
+            except SpoiledError:
+                if is_last:
+                    raise
+                again = choices
+            finally:
+                await stage.leave()
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _stage(self, *, takes_any_victim: bool) -> Stage:
         await self.start.restore()
         watching = await self.start.looking()
-        stage = Stage(
+        return Stage(
             self.loop,
             self._own,
             await LockWatcher.on(watching, self.plans),
@@ -76,26 +96,47 @@ class Runner:
             self.silence_seconds,
             backends=self.start.backends,
             leases_age=self.leases_age,
+            takes_any_victim=takes_any_victim,
         )
-        choices: list[Choice] = []
-        try:
-            await stage.enter([self._part_of(number, only) for number in range(len(self.workers))])
-            while options := stage.options():
-                chosen = scheduler.choose(options)
-                if chosen is None:
-                    return Ended(_told(choices, stage), {}, is_given_up=True)
-                choices.append(Choice(chosen))
-                scheduler.executed(await stage.step(chosen))
-            reason = "" if stage.has_ended else await stage.dead_end()
-            results = stage.results()
-            return Ended(
-                _told(choices, stage, reason),
-                {name: results[name] for name in sorted(results) if only is None or name in only},
-                tuple(stage.deadlocks),
-                stage.cut_reason,
-            )
-        finally:
-            await stage.leave()
+
+    async def _play(
+        self,
+        stage: Stage,
+        scheduler: Scheduler,
+        only: frozenset[str] | None,
+        again: Sequence[Choice],
+        choices: list[Choice],
+    ) -> Ended:
+        """Run to the end.
+
+        Args:
+            stage: nobody is on it yet.
+            scheduler: says who goes on; it knows all steps of ``again`` but the last.
+            only: who takes part.
+            again: the choices of an attempt that was spoiled in its last step.
+            choices: those made here, to be filled.
+        """
+        await stage.enter([self._part_of(number, only) for number in range(len(self.workers))])
+        while options := stage.options():
+            position = len(choices)
+            is_known = position < len(again)
+            chosen = again[position].actor if is_known else scheduler.choose(options)
+            if chosen is None:
+                return Ended(_told(choices, stage), {}, is_given_up=True)
+            if chosen not in options:
+                raise NotDeterministicError(position, [chosen], options)
+            choices.append(Choice(chosen))
+            effect = await stage.step(chosen)
+            if position >= len(again) - 1:
+                scheduler.executed(effect)
+        reason = "" if stage.has_ended else await stage.dead_end()
+        results = stage.results()
+        return Ended(
+            _told(choices, stage, reason),
+            {name: results[name] for name in sorted(results) if only is None or name in only},
+            tuple(stage.deadlocks),
+            stage.cut_reason,
+        )
 
     def _part_of(self, number: int, only: frozenset[str] | None) -> Body:
         """What a worker does, which is nothing for one that stays away."""

@@ -78,6 +78,7 @@ _STRONGER: Final[Mapping[str, tuple[str, ...]]] = {
 """Which locks of the same or a stronger mode each has to wait for."""
 _PATIENT_MS: Final = 100.0
 _MARGIN_MS: Final = 30.0
+_CLOCK_MS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +129,24 @@ class Wait:
         The check runs once, when the wait is as old as the time-out; then the backend sleeps again.
         Where the backend's state can be seen that is certain; elsewhere there is a margin.
         """
-        if self.waited_ms < self.deadlock_timeout_ms:
+        if self.waited_ms < self.deadlock_timeout_ms + _CLOCK_MS:
             return False
         asleep = _is_asleep(self.process_id)
         if asleep is None:
             return self.waited_ms >= self.deadlock_timeout_ms + _MARGIN_MS
         return asleep
+
+    def is_behind(self, other: "Wait | None") -> bool:
+        """Whether another, for whom it waits, does not hold the lock but waits for it as well.
+
+        The lock of a row is taken by whoever is the next to have the row.
+        """
+        if other is None or self.lock_type == "transactionid":
+            return False
+        if self.lock_type == "tuple":
+            return True
+        same = (self.lock_type, self.relation, self.name)
+        return same == (other.lock_type, other.relation, other.name)
 
     def what(self, statement: str) -> str:
         """What is waited for, as in ``row of accounts``; empty when the server does not say.

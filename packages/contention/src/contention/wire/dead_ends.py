@@ -59,20 +59,27 @@ class DeadEnds:
         found = []
         for pid in sorted(wait.blockers):
             holder = self._lane_of(pid)
-            ahead = waits.get(holder.name)
-            # Whoever waits for the same thing only stands before it in the queue.
-            is_ahead = ahead is not None and ahead.what(_statement(holder)) == what
-            since = None if is_ahead else self._story.since(holder, what, wait.table, wanted)
+            since = None
+            if not wait.is_behind(waits.get(holder.name)):
+                since = self._story.since(holder, what, wait.table, wanted)
             found.append(Blocker(holder.worker, what, since))
         return tuple(found)
+
+    def is_wrong_victim(self, lane: Lane, reply: Reply) -> bool:
+        """Whether a deadlock ended one who had waited before the circle was closed.
+
+        The server looks once after the beginning of each wait, and a run goes on only when it has
+        looked; unless the machine was so busy that its clock was late.
+        """
+        return _is_deadlock(reply) and self._story.waits(lane) is not None
 
     async def explain(
         self, lane: Lane, request: Request, reply: Reply, wanted: Footprint, source: str
     ) -> None:
         """If the reply says that its transaction was a deadlock's victim, tell the whole circle."""
-        error = reply.error if isinstance(reply, PostgresReply) else None
-        if not isinstance(error, ServerMessage) or error.sqlstate != DEADLOCK_DETECTED:
+        if not isinstance(reply, PostgresReply) or reply.error is None or not _is_deadlock(reply):
             return
+        error = reply.error
         circle = circle_of(error)
         if not circle or not circle.backends <= self._backends():
             self.deadlocks.append(f"deadlock, as the server says: {error.detail or error.message}")
@@ -158,6 +165,11 @@ class DeadEnds:
 
     def _backends(self) -> set[int]:
         return {lane.process_id for lane in self._lanes() if lane.process_id is not None}
+
+
+def _is_deadlock(reply: Reply) -> bool:
+    error = reply.error if isinstance(reply, PostgresReply) else None
+    return error is not None and error.sqlstate == DEADLOCK_DETECTED
 
 
 def _statement(lane: Lane) -> str:

@@ -33,6 +33,10 @@ class StageError(Exception):
     """A run that cannot be judged, with the reason: its verdict is UNKNOWN."""
 
 
+class SpoiledError(StageError):
+    """The servers did something by their own clocks that the same steps need not lead to again."""
+
+
 class Quiet:
     """Waits until everybody rests, and knows then who waits for whom.
 
@@ -129,7 +133,9 @@ class Quiet:
         if passed < _ASK_AFTER_SECONDS:
             self._look_in(_ASK_AFTER_SECONDS - passed)
             return False
-        return await self._is_known(waiting)
+        # What moved while the servers were asked has made their answers old.
+        seen_at = self._moved_at
+        return await self._is_known(waiting) and self._moved_at == seen_at
 
     async def _is_known(self, waiting: Sequence[Lane]) -> bool:
         """Whether the servers say whom everybody waits for who waits."""

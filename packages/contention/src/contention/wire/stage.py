@@ -29,7 +29,7 @@ from contention.wire.leases import AGE, Leases, RanOutError
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.polls import Asked, looks, touched_by
 from contention.wire.postgres import PostgresFraming
-from contention.wire.quiet import Quiet, StageError
+from contention.wire.quiet import Quiet, SpoiledError, StageError
 from contention.wire.redis import RespFraming
 from contention.wire.redis_clients import RedisClients
 from contention.wire.redis_requests import RedisReply, RedisRequest
@@ -40,7 +40,7 @@ from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body, WorkerStaysError
 from contention.wire.workers_kinds import worker_for
 
-__all__ = ["Stage", "StageError"]
+__all__ = ["SpoiledError", "Stage", "StageError"]
 
 _POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
 _MOST_STEPS: Final = 5_000
@@ -72,6 +72,7 @@ class Stage:
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
         backends: serve the workers' connections to PostgreSQL one after another.
         leases_age: whether a time-out of a Redis key may fire at any moment.
+        takes_any_victim: whether a deadlock may end another worker than the one who closed it.
     """
 
     def __init__(
@@ -84,12 +85,14 @@ class Stage:
         *,
         backends: Backends | None = None,
         leases_age: bool = True,
+        takes_any_victim: bool = False,
     ) -> None:
         self._loop = loop
         self._servers = servers
         self._folder = folder
         self._backends = backends
         self._leases_age = leases_age
+        self._takes_any_victim = takes_any_victim
         self._actors: dict[str, Actor] = {}
         self._gates: list[Gate] = []
         self._scripts = Scripts()
@@ -141,7 +144,6 @@ class Stage:
         """A connection is gone."""
         self._quiet.closed(lane)
         self._footprints.forget(lane)
-        self._story.closed(lane)
 
     # --- what the explorer does ----------------------------------------------------------------
 
@@ -207,6 +209,7 @@ class Stage:
         """Let a worker's held request go on, or a time-out fire, and wait until everybody rests.
 
         Raises:
+            SpoiledError: the servers did not do what they do when the same steps are taken again.
             StageError: the run cannot be judged.
         """
         if len(self.steps) > _MOST_STEPS:
@@ -214,7 +217,7 @@ class Stage:
         try:
             return await (self._age(name) if name.startswith(AGE) else self._let_go_on(name))
         except RanOutError as error:
-            raise StageError(str(error)) from error
+            raise SpoiledError(str(error)) from error
 
     @property
     def has_ended(self) -> bool:
@@ -331,6 +334,10 @@ class Stage:
         for one in ordered:
             footprint = await self._touched(one)
             source = self._sources.get(one.lane.name, "")
+            if self._ends.is_wrong_victim(one.lane, one.reply) and not self._takes_any_victim:
+                raise SpoiledError(
+                    f"{one.lane.worker} was a deadlock's victim in spite of its wait"
+                )
             await self._ends.explain(one.lane, one.request, one.reply, footprint, source)
             self._story.answered(one.lane, one.request, one.reply, footprint, source)
             actor = self._actors[one.lane.worker]

@@ -98,11 +98,6 @@ class Story:
         blocked = [step for step in self.steps if step.lane == lane.name and step.is_blocked]
         return blocked[-1].blocked_by if blocked else ()
 
-    def closed(self, lane: Lane) -> None:
-        """The connection is gone, and its transaction with it."""
-        self._holdings.pop(lane.name, None)
-        self._blocked.pop(lane.name, None)
-
     def since(self, lane: Lane, what: str, table: str, wanted: Footprint) -> int | None:
         """The step with which a lane came to hold what another waits for; `None` in doubt.
 

@@ -107,6 +107,8 @@ class TaskWorker:
                 break
         else:
             raise WorkerStaysError(f"{self.name} was cancelled {_CANCELS} times and goes on")
+        if not self._task.cancelled():
+            self._task.exception()  # how it ends when it is stopped is of no interest
         await self._threads_end()
 
     async def _threads_end(self) -> None:
