@@ -174,7 +174,10 @@ def test_a_sync_function_that_returns_a_coroutine_is_told_so(loop: VirtualClockL
 def test_a_command_finds_its_links_in_its_environment_and_its_words(
     loop: VirtualClockLoop, tmp_path: Path
 ) -> None:
-    code = "import os, sys; print(*sys.argv[1:], os.environ['A'], file=open('told', 'w'))"
+    code = (
+        "import os, sys; given = os.environ['A'], os.environ['CONTENTION_POSTGRES_URL']; "
+        "print(*sys.argv[1:], *given, file=open('told', 'w'))"
+    )
     command = process(
         [sys.executable, "-c", code, "{postgres_url}", "--broker={broker_url}"],
         environment={"A": "x {redis_url}"},
@@ -182,7 +185,8 @@ def test_a_command_finds_its_links_in_its_environment_and_its_words(
     )
     assert outcome_of(command, loop) is None
     told = (tmp_path / "told").read_text().split()
-    assert told == [LINKS.postgres_url, f"--broker={LINKS.broker_url}", "x", LINKS.redis_url]
+    assert told[:2] == [LINKS.postgres_url, f"--broker={LINKS.broker_url}"]
+    assert told[2:] == ["x", LINKS.redis_url, LINKS.postgres_url]
 
 
 def test_a_command_that_fails_gives_its_last_words(loop: VirtualClockLoop) -> None:
