@@ -39,7 +39,7 @@ def test_ten_lines_tell_that_an_order_oversells(
     result.stdout.fnmatch_lines(
         [
             "*PromiseBrokenError: ILLEGAL: the invariant does not hold: -1 left*",
-            "*w1  SELECT amount FROM stock WHERE item = 'tea'*->  (1)",
+            "*w1  SELECT amount FROM stock WHERE item = 'tea'*->  (1)*",
             "*replay: c1*",
             "*= contention =*",
             "test_shop.py::test_no_oversell: ILLEGAL: the invariant does not hold: -1 left (*",

@@ -38,7 +38,7 @@ def test_a_lost_update_is_told_step_by_step() -> None:
         "  4  w2  UPDATE stock SET amount = $1 WHERE item = $2 -- 0, tea",
         "         ->  BLOCKED by w1 (row of stock, held since step 3)  [shop.py:14]",
         "  5  w1  COMMIT  ->  COMMIT  [shop.py:11]",
-        "  6  w2  answer to step 4: UPDATE stock SET amount = $1 WHE… = $2 -- 0, tea",
+        "  6  w2  answer to step 4: UPDATE stock SET amount = …E item = $2 -- 0, tea",
         "         ->  UPDATE 1  [shop.py:14]",
         "  7  w2  COMMIT  ->  COMMIT  [shop.py:11]",
         "",

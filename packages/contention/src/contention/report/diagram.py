@@ -167,9 +167,9 @@ def _heads(canvas: _Canvas, top: int) -> Iterator[Markup]:
     for lane, x in canvas.xs.items():
         is_worker = lane.kind is LaneKind.WORKER
         colour = f" {canvas.colour(lane.name)}" if is_worker else ""
-        lines = _broken(lane.name, int((gap - 6) / _CHARACTER), 2)
+        lines = _broken(lane.name, int((gap - 6) / _CHARACTER))
         below = canvas.functions.get(lane.name, "") if is_worker else lane.kind.value
-        lines = [*lines, shortened(below, int((gap - 6) / _CHARACTER))]
+        lines = [*lines, shortened(below.rpartition("<locals>.")[2], int((gap - 6) / _CHARACTER))]
         first = top + _HEADS - 14 - 14 * (len(lines) - 1)
         yield element(
             "g",
@@ -188,16 +188,14 @@ def _heads(canvas: _Canvas, top: int) -> Iterator[Markup]:
         )
 
 
-def _broken(name: str, most: int, lines: int) -> list[str]:
-    """A lane's name on a few lines, broken after a mark in it if one is near."""
-    rest = shortened(name, most * lines)
-    found: list[str] = []
-    while len(rest) > most:
-        room = range(max(1, most // 2, len(rest) - most * (lines - len(found) - 1)), most + 1)
-        end = next((at for at in reversed(room) if rest[at - 1] in _BREAKS), most)
-        found.append(rest[:end])
-        rest = rest[end:]
-    return [*found, rest]
+def _broken(name: str, most: int) -> list[str]:
+    """A lane's name on one line or two, broken after the mark in it that is nearest the middle."""
+    shown = shortened(name, 2 * most)
+    if len(shown) <= most:
+        return [shown]
+    marks = [at for at in range(len(shown) - most, most + 1) if shown[at - 1] in _BREAKS]
+    end = min(marks, key=lambda at: abs(2 * at - len(shown)), default=most)
+    return [shown[:end], shown[end:]]
 
 
 def _waits(canvas: _Canvas) -> Iterator[Markup]:

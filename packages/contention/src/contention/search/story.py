@@ -12,7 +12,7 @@ TIME: Final = "time"
 
 _MOST_OF_A_REQUEST: Final = 200
 _MOST_OF_A_RESULT: Final = 160
-_MOST_OF_AN_ANSWER: Final = 48
+_MOST_OF_AN_ANSWER: Final = 66
 _NUMBER_WIDTH: Final = 3
 
 
@@ -39,10 +39,8 @@ def names_of(steps: Sequence[Step]) -> list[str]:
 
 def request_of(step: Step, most: int = _MOST_OF_A_REQUEST) -> str:
     """What was asked on one line, shortened in the middle; an answer names its request."""
-    if step.answers is not None:
-        asked = shortened(step.text, min(most, _MOST_OF_AN_ANSWER))
-        return shortened(f"answer to step {step.answers}: {asked}", most)
-    return shortened(step.text, most)
+    answer = "" if step.answers is None else f"answer to step {step.answers}: "
+    return shortened(answer + step.text, most)
 
 
 def result_of(step: Step, most: int = _MOST_OF_A_RESULT) -> str:
@@ -92,7 +90,8 @@ def _name(step: Step, lane_count: int) -> str:
 def _told(step: Step) -> list[str]:
     """The parts of a step's line, which are kept together where there is room."""
     where = [f"[{step.source}]"] if step.source else []
-    return [request_of(step), f"->  {result_of(step)}", *where]
+    most = _MOST_OF_A_REQUEST if step.answers is None else _MOST_OF_AN_ANSWER
+    return [request_of(step, most), f"->  {result_of(step)}", *where]
 
 
 def _packed(first: str, parts: Iterable[str], width: int) -> list[str]:
