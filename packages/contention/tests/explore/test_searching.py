@@ -122,10 +122,9 @@ async def test_schedules_and_time_that_run_out_are_undecided(servers: Servers) -
     ):
         with pytest.raises(UndecidedError, match=said):
             await explore(
-                add_one_locked,
-                add_one_locked,
+                *[add_one_locked] * 3,
                 setup=two_accounts,
-                invariant=accounts_hold(2),
+                invariant=accounts_hold(3),
                 servers=servers,
                 bounds=bounds,
             )
