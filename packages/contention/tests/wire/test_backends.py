@@ -33,6 +33,7 @@ class Door:
     backends: Backends = field(default_factory=Backends)
     lanes: list[Lane] = field(default_factory=list)
     closed_lanes: list[str] = field(default_factory=list)
+    kept_at_closing: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     is_copying: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,6 +56,7 @@ class Door:
 
     def closed(self, lane: Lane) -> None:
         self.closed_lanes.append(lane.name)
+        self.kept_at_closing = self.backends.process_ids
         self.changed.set()
 
     async def connect(self, **settings: str) -> "Connection":
@@ -184,7 +186,9 @@ async def test_locks_are_gone_when_a_connection_counts_as_closed(
 ) -> None:
     holder = await door.connect()
     await holder.execute("BEGIN; SELECT pg_advisory_xact_lock(7); SELECT pg_advisory_lock(8)")
+    process_id = holder.get_server_pid()
     await door.leave(holder)
+    assert door.kept_at_closing == [process_id], "it was stripped of everything by then"
     assert await watcher.fetchval("SELECT pg_try_advisory_lock(7) AND pg_try_advisory_lock(8)")
     await watcher.execute("SELECT pg_advisory_unlock_all()")
 

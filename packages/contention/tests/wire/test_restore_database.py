@@ -1,5 +1,6 @@
 """Whatever a worker does to a database, it is as it was at the start."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
-from contention.wire.own_connections import connect_postgres
+from contention.wire.own_connections import NAME, connect_postgres
 from contention.wire.restore_database import DatabaseStart, RestoreError
 from contention.wire.servers import PostgresServer, Servers
 
@@ -165,6 +166,24 @@ async def test_a_worker_that_still_writes_is_ended_first(ground: Ground) -> None
     await ground.start.restore()
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await worker.execute("COMMIT")
+    assert not await ground.changes()
+
+
+async def test_a_prepared_transaction_is_rolled_back_though_nobody_is_connected(
+    ground: Ground,
+) -> None:
+    await ground.work(IN_PLACE["a prepared transaction"])
+    idle = await connect_postgres(ground.server)
+    others = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = $1
+        AND query LIKE '%PREPARE TRANSACTION%'
+    """
+    async with asyncio.timeout(30):
+        while await idle.fetchval(others, NAME):
+            pass
+    await ground.start.restore([idle.get_server_pid()])
+    await idle.close()
     assert not await ground.changes()
 
 
