@@ -89,8 +89,8 @@ def as_svg(run: Run, functions: dict[str, str]) -> Markup:
         element("title", text("The run as a sequence diagram"), id="picture-title"),
         element("desc", text(_described(canvas, run)), id="picture-description"),
         *_lines(canvas),
-        *(joined(_heads(canvas, top)) for top in canvas.head_tops),
         *_waits(canvas),
+        *(joined(_heads(canvas, top)) for top in canvas.head_tops),
         *(_circle(canvas, circle) for circle in canvas.picture.circles),
         *(_row(canvas, step) for step in run.steps),
     ]
