@@ -12,7 +12,8 @@ from claimwright.domain.money import format_money, to_minor
 from claimwright.domain.terms_text import terms_from_toml
 from claimwright.embedded import ServerAddresses, temporary_servers
 from claimwright.operations.add_product import add_product
-from claimwright.operations.calculate_days import Scope, calculate_days
+from claimwright.operations.calculate_days import calculate_days
+from claimwright.operations.run_reports import Scope
 from claimwright.operations.transactions import transaction
 from claimwright.operations.verify import verify
 from claimwright.runtime import Addresses, Runtime, open_runtime

@@ -19,7 +19,8 @@ one that counts all rows, or takes a guard away, takes a fresh one (about a tent
 ``runtime`` and ``default_environment`` are all that a test of `process_policy_claims` without a
 session needs. Order is forced with `support.ordering`.
 
-A test that asks for none of these starts no server.
+A test that asks for none of these starts no server. What commands print is the same whatever the
+environment says of terminals.
 """
 
 import os
@@ -47,6 +48,22 @@ from claimwright.storage.schema import upgrade_now
 from support.databases import Connections, environment_of, plain_connections
 
 _TEMPLATE = "schema_template"
+# Rich and Typer read these, some of them on import.
+_OF_TERMINALS = (
+    "COLUMNS",
+    "FORCE_COLOR",
+    "GITHUB_ACTIONS",
+    "LINES",
+    "NO_COLOR",
+    "PY_COLORS",
+    "TERMINAL_WIDTH",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+    "TYPER_USE_RICH",
+)
+# Here, because the conftest of a folder below may import them, and is itself imported next.
+for _name in _OF_TERMINALS:
+    os.environ.pop(_name, None)
 _numbers = count(1)
 
 

@@ -68,7 +68,7 @@ def test_every_file_that_the_architecture_sends_people_to_exists() -> None:
 
 def test_a_file_that_is_gone_is_found() -> None:
     page = (
-        "| a | `cli/`, `locks.py` |\n| b | `domain/gone.py`, `gone/`, `psql` |\n`prose/` is free\n"
+        "| a | `cli/`, `runtime.py` |\n| b | `domain/gone.py`, `gone/`, `psql` |\n`prose/`, free\n"
     )
     assert missing_sources(page) == ["domain/gone.py", "gone/"]
 

@@ -146,7 +146,7 @@ def test_a_reader_that_goes_away_ends_an_export_quietly(fresh_database: ServerAd
         assert process.stderr is not None
         process.stdout.close()
         message = process.stderr.read()
-        assert process.wait() == 0, message
+        assert process.wait() == 141, message
     assert message == ""
 
 

@@ -53,6 +53,26 @@ def test_refused_rows_exit_with_7_are_named_and_go_to_a_file(
 
 
 @pytest.mark.usefixtures("products")
+def test_an_import_stops_and_says_where_once_its_quarantine_file_is_full(
+    command: Commands, examples: Path, tmp_path: Path
+) -> None:
+    header, *good = (examples / "policies.csv").read_text(encoding="utf-8").splitlines()
+    bad = f"no policy at all,{'x' * 9_000},,,,,,,"
+    lines = [header, good[0], *[bad] * 200, good[1]]
+    (tmp_path / "policies.csv").write_text("\n".join(lines), encoding="utf-8")
+    for options in (["--dry-run"], []):
+        finished = command("policies", "import", "policies.csv", "--quarantine-mib", 1, *options)
+        assert finished.code == 5
+        assert "1 policy" in finished.out
+        assert "Stopped before row 119, because so many rows were refused." in finished.err
+    assert len(command.json("policies", "list")["items"]) == 1
+    quarantined = (tmp_path / "policies.csv.quarantine.csv").read_text("utf-8").splitlines()
+    assert (len(quarantined), quarantined[-1][:4]) == (1 + 116, "118,")
+    report = command.json("policies", "import", "policies.csv", "--quarantine-mib", 2, code=7)
+    assert (report["stopped_before"], report["refused"], report["added"]) == (None, 200, 1)
+
+
+@pytest.mark.usefixtures("products")
 def test_a_dry_run_stores_nothing(command: Commands, examples: Path) -> None:
     finished = command("policies", "import", examples / "policies.csv", "--dry-run")
     assert "3 policies would be added" in finished.out

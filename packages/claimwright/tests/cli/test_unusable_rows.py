@@ -81,8 +81,12 @@ def test_lists_show_them_with_the_reason(command: Commands) -> None:
     assert sum(fault is not None for fault in faults) == 1
     policies = command("policies", "list")
     assert (policies.code, f"cannot be used: {ZONE_FAULT}." in policies.out) == (0, True)
+    of_terms = f"product nyc-rain version 77 cannot be used: {TERMS_FAULT}"
+    assert f"Policy BAD-7 cannot be used: {of_terms}" in policies.out
     items = command.json("policies", "list")["items"]
-    assert [item["fault"] for item in items if item["fault"]] == [ZONE_FAULT]
+    faults_of_policies = {item["policy_number"]: item["fault"] for item in items if item["fault"]}
+    assert faults_of_policies.pop("BAD-7").startswith(of_terms)
+    assert list(faults_of_policies.values()) == [ZONE_FAULT]
 
 
 @pytest.mark.usefixtures("stored")

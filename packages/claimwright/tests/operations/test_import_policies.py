@@ -12,6 +12,7 @@ from claimwright.operations.add_product import add_product
 from claimwright.operations.import_policies import PoliciesReport, import_policies
 from claimwright.operations.list_policies import list_policies
 from claimwright.runtime import Runtime
+from support.databases import Connections
 
 HEADER = "policy_number,product,region,coverage_amount,currency,zone,first_day,last_day"
 GOOD = "P-1,nyc-rain,EWR,100.00,USD,America/New_York,2013-01-01,2013-12-31"
@@ -165,6 +166,28 @@ async def test_a_dry_run_stores_nothing_and_reports_the_same(
     for name in ("rows", "added", "known", "refused", "refusals"):
         assert getattr(preview, name) == getattr(report, name), name
     assert (report.added, report.known, report.refused) == (1, 2, 1)
+
+
+async def test_a_zone_or_currency_that_the_database_does_not_know_yet_is_refused_row_by_row(
+    fresh_runtime: Runtime, fresh_connections: Connections, tmp_path: Path
+) -> None:
+    """As when newer time zone data were installed and nobody ran `claimwright init`."""
+    superuser = await fresh_connections.superuser()
+    await superuser.execute(
+        "ALTER TABLE known_zones DISABLE TRIGGER USER;"
+        "ALTER TABLE known_currencies DISABLE TRIGGER USER;"
+        "DELETE FROM known_zones WHERE name = 'Europe/Paris';"
+        "DELETE FROM known_currencies WHERE code = 'EUR'"
+    )
+    rows = [GOOD.replace("America/New_York", "Europe/Paris"), GOOD.replace("USD", "EUR"), GOOD]
+    for dry_run in (True, False):
+        report = await imported(fresh_runtime, tmp_path, *rows, dry_run=dry_run)
+        assert [refusal.reason for refusal in report.refusals] == [
+            "zone: the database does not know Europe/Paris yet: run `claimwright init`",
+            "currency: the database does not know EUR yet: run `claimwright init`",
+        ]
+        assert (report.added, report.refused) == (1, 2)
+    assert await numbers(fresh_runtime) == ["P-1"]
 
 
 async def test_policies_are_listed_by_number_page_by_page(

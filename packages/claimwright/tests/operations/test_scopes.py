@@ -6,7 +6,8 @@ from datetime import date
 import pytest
 
 from claimwright.domain.index import IndexKind
-from claimwright.operations.calculate_days import Scope, calculate_days
+from claimwright.operations.calculate_days import calculate_days
+from claimwright.operations.run_reports import Scope
 from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime
 from claimwright.testing import terms_for_testing

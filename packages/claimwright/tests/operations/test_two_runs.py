@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from claimwright import Claim
 from claimwright.locks import lease_key
 from claimwright.operations.calculate import PolicyCalculation
-from claimwright.operations.calculate_days import Failure, Scope, calculate_days
+from claimwright.operations.calculate_days import calculate_days
 from claimwright.operations.evaluate import evaluate_days, stretches
+from claimwright.operations.run_reports import Failure, Scope
 from claimwright.operations.transactions import transaction
 from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime

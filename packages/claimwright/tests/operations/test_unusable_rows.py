@@ -12,7 +12,7 @@ from claimwright import Policy, process_policy_claims
 from claimwright.domain.errors import UnusableRecordError
 from claimwright.domain.oracle import DifferenceKind
 from claimwright.files.tables import TableFormat
-from claimwright.operations.calculate_days import RunReport, Scope, calculate_days
+from claimwright.operations.calculate_days import calculate_days
 from claimwright.operations.doctor import Health, examine
 from claimwright.operations.explain import explain_one_claim, explain_policy
 from claimwright.operations.export_claims import export_claims
@@ -20,6 +20,7 @@ from claimwright.operations.import_policies import import_policies
 from claimwright.operations.list_claims import list_claims
 from claimwright.operations.list_policies import list_policies
 from claimwright.operations.list_products import list_products, show_product
+from claimwright.operations.run_reports import RunReport, Scope
 from claimwright.operations.verify import Verdict, Verification, verify
 from claimwright.runtime import Runtime
 from claimwright.storage.listed_claims import ClaimsFilter

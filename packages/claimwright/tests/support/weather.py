@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from claimwright.domain.terms import ProductTerms
-from claimwright.operations.calculate_days import RunReport, calculate_days, whole_scope
+from claimwright.operations.calculate_days import calculate_days, whole_scope
+from claimwright.operations.run_reports import RunReport
 from claimwright.runtime import Runtime
 from claimwright.storage.claims import Claim, get_claims_for_policy
 from claimwright.storage.database import own_transaction

@@ -9,13 +9,8 @@ from claimwright.cli.exits import Exit
 from claimwright.cli.output import AsJson, messages, print_json, progress, results
 from claimwright.cli.running import run
 from claimwright.domain.words import counted
-from claimwright.operations.calculate_days import (
-    WORKERS,
-    RunReport,
-    Scope,
-    calculate_days,
-    whole_scope,
-)
+from claimwright.operations.calculate_days import WORKERS, calculate_days, whole_scope
+from claimwright.operations.run_reports import RunReport, Scope
 from claimwright.runtime import Runtime
 
 _FAILURES_SHOWN = 10

@@ -6,6 +6,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from claimwright.cli.exits import Exit
 from claimwright.cli.options import (
     PAGE,
     FirstDay,
@@ -165,7 +166,7 @@ def export(
 
     report = run(operation)
     if report is None:
-        return
+        raise typer.Exit(Exit.OUTPUT_CLOSED)
     if as_json:
         print_json(report)
     elif to_stdout:

@@ -24,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done, 1 differences, 2 invalid input, 3 not found, 4 server unavailable, "
-    "5 unfinished, 6 work pending, 7 rows refused, 70 a defect, 130 interrupted.",
+    "5 unfinished, 6 work pending, 7 rows refused, 70 a defect, 130 interrupted, "
+    "141 output closed.",
 )
 app.command("init")(init.init)
 app.add_typer(products.app)

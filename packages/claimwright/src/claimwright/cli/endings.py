@@ -25,10 +25,18 @@ def exit_code_of(arguments: Sequence[str]) -> int:
 
     Messages go to the error stream; with `--json` a failure is a document on standard output
     too. An error that nobody expected has a code of its own: Python's 1 would read as a
-    difference of `verify`. Ctrl-C interrupts the command alone and is ignored from then on.
+    difference of `verify`; so would the 1 with which Rich and Typer answer a pipe that nobody reads
+    any more. Ctrl-C interrupts the command alone and is ignored from then on.
     """
     try:
         ending = _ending_of(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        if not isinstance(error, BrokenPipeError) and not _is_of_a_closed_pipe(error):
+            raise
+        _discard_output()
+        return Exit.OUTPUT_CLOSED
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not isinstance(ending, Failure):
@@ -36,6 +44,10 @@ def exit_code_of(arguments: Sequence[str]) -> int:
     if wants_json(arguments):
         _print_document(ending)
     return ending.exit
+
+
+def _is_of_a_closed_pipe(end: SystemExit) -> bool:
+    return isinstance(end.__context__, BrokenPipeError)
 
 
 def _ending_of(arguments: Sequence[str]) -> Failure | int:
@@ -76,5 +88,13 @@ def _print_document(failure: Failure) -> None:
     try:
         typer.echo(failure.as_json())
     except BrokenPipeError:
-        # Nobody reads; without this the interpreter complains when it flushes the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+
+
+def _discard_output() -> None:
+    """Nobody reads; without this the interpreter complains when it flushes the rest."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

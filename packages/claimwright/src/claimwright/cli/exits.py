@@ -19,7 +19,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 4
     """A server cannot be reached or has another schema."""
     UNFINISHED = 5
-    """All else is done; a calculation failed or gave way, or a stored row cannot be used."""
+    """A calculation failed or gave way, a stored row cannot be used, or an import stopped early."""
     PENDING = 6
     """`verify` found nothing wrong, but requested work is still pending."""
     PARTLY_REFUSED = 7
@@ -28,6 +28,8 @@ class Exit(IntEnum):
     """An error that nobody expected; its traceback says where. Please report it."""
     INTERRUPTED = 130
     """Ctrl-C."""
+    OUTPUT_CLOSED = 141
+    """Whoever read the output closed it, as `head` does; what the command stored stays stored."""
 
 
 #: The most exact class of an error decides; the table covers the tree, which a test checks.

@@ -23,6 +23,12 @@ Quarantine = Annotated[
     Path | None,
     typer.Option(help="Where refused rows go; default: beside FILE, as FILE.quarantine.csv."),
 ]
+QuarantineMib = Annotated[
+    int,
+    typer.Option(
+        "--quarantine-mib", min=1, help="Stop, with exit 5, at so many MiB of refused rows."
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Read and check everything; store and write nothing.")
 ]
@@ -41,6 +47,7 @@ class ImportReport(Protocol):
     refused: int
     refusals: list[Refusal]
     quarantine: Path | None
+    stopped_before: int | None
 
 
 def options_of(
@@ -94,9 +101,18 @@ def print_refusals(report: ImportReport) -> None:
         )
     if report.quarantine is not None:
         results.print(f"Refused rows are in {report.quarantine}.", markup=False, soft_wrap=True)
+    if report.stopped_before is not None:
+        messages.print(
+            f"Stopped before row {report.stopped_before}, because so many rows were refused. "
+            "Neither that row nor any after it was looked at. Mend the file, or how it is read, "
+            "and import it again; or allow more with --quarantine-mib.",
+            soft_wrap=True,
+        )
 
 
 def exit_after_import(report: ImportReport) -> None:
-    """End with the exit code that says so when rows were refused."""
+    """End with the exit code that says so when rows were refused, or not even read."""
+    if report.stopped_before is not None:
+        raise typer.Exit(Exit.UNFINISHED)
     if report.refused:
         raise typer.Exit(Exit.PARTLY_REFUSED)

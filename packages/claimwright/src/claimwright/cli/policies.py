@@ -10,6 +10,7 @@ from claimwright.cli.options import (
     DryRun,
     Limit,
     Quarantine,
+    QuarantineMib,
     exit_after_import,
     print_next_page,
     print_refusals,
@@ -24,6 +25,7 @@ from claimwright.cli.output import (
 )
 from claimwright.cli.running import run
 from claimwright.domain.words import counted
+from claimwright.files.quarantine import QUARANTINE_MIB
 from claimwright.files.rows import Dialect
 from claimwright.operations import import_policies, list_policies
 from claimwright.operations.import_policies import PoliciesReport
@@ -49,6 +51,7 @@ def import_(
     delimiter: Annotated[str, typer.Option(help="The character between cells.")] = ",",
     encoding: Annotated[str, typer.Option(help="The file's text encoding.")] = "utf-8",
     quarantine: Quarantine = None,
+    quarantine_mib: QuarantineMib = QUARANTINE_MIB,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -67,6 +70,7 @@ def import_(
                 file,
                 dialect=Dialect(encoding, delimiter),
                 quarantine=quarantine,
+                quarantine_mib=quarantine_mib,
                 dry_run=dry_run,
                 notify=rows_shown_on(display, "Importing policies"),
             )

@@ -17,6 +17,7 @@ from claimwright.cli.options import (
     LastDay,
     Limit,
     Quarantine,
+    QuarantineMib,
     day_of,
     exit_after_import,
     options_of,
@@ -37,6 +38,7 @@ from claimwright.domain.calendar import zone_named
 from claimwright.domain.money import plain
 from claimwright.domain.words import counted
 from claimwright.files.mapping_text import mapping_from_toml
+from claimwright.files.quarantine import QUARANTINE_MIB
 from claimwright.files.texts import read_small_text
 from claimwright.operations import import_readings, list_readings
 from claimwright.operations.import_readings import ReadingsReport
@@ -70,6 +72,7 @@ def import_(
         typer.Option(help="Which column is what, as TOML; see docs/reference/readings-mapping.md."),
     ],
     quarantine: Quarantine = None,
+    quarantine_mib: QuarantineMib = QUARANTINE_MIB,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -89,6 +92,7 @@ def import_(
                 file,
                 rules,
                 quarantine=quarantine,
+                quarantine_mib=quarantine_mib,
                 dry_run=dry_run,
                 notify=rows_shown_on(display, "Importing readings"),
             )

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from claimwright.demo.facts import Run
 from claimwright.demo.rival import READY, run_of
 from claimwright.domain.errors import CalculationError
-from claimwright.operations.calculate_days import Notify, Scope, calculate_days
+from claimwright.operations.calculate_days import Notify, calculate_days
+from claimwright.operations.run_reports import Scope
 from claimwright.runtime import Runtime
 from claimwright.settings import PREFIX
 

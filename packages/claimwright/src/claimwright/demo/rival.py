@@ -13,7 +13,8 @@ from dataclasses import asdict
 from datetime import date
 
 from claimwright.demo.facts import Run
-from claimwright.operations.calculate_days import RunReport, Scope, calculate_days
+from claimwright.operations.calculate_days import calculate_days
+from claimwright.operations.run_reports import RunReport, Scope
 from claimwright.operations.transactions import transaction
 from claimwright.runtime import open_runtime, reach_servers
 from claimwright.settings import load_settings

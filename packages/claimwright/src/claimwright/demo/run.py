@@ -26,10 +26,10 @@ from claimwright.domain.errors import InvalidInputError
 from claimwright.embedded import ServerAddresses, embedded_servers, temporary_servers
 from claimwright.files.tables import TableFormat
 from claimwright.operations.add_product import add_product
-from claimwright.operations.calculate_days import Scope
 from claimwright.operations.export_claims import export_claims
 from claimwright.operations.import_policies import import_policies
 from claimwright.operations.import_readings import import_readings
+from claimwright.operations.run_reports import Scope
 from claimwright.operations.verify import Verification, verify
 from claimwright.runtime import Addresses, Runtime, open_runtime
 from claimwright.settings import Settings

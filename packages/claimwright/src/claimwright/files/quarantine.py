@@ -14,6 +14,9 @@ from claimwright.files.rows import Dialect, RefusedRow
 
 ROW_COLUMN: Final = "row"
 REASON_COLUMN: Final = "reason"
+#: How much a quarantine file holds unless somebody says otherwise: a disk is not filled in silence.
+QUARANTINE_MIB: Final = 1024
+_MIB: Final = 2**20
 
 
 def quarantine_beside(source: Path) -> Path:
@@ -24,22 +27,32 @@ def quarantine_beside(source: Path) -> Path:
 class QuarantineFile:
     """Refused rows as CSV: ``row``, ``reason``, then the cells as they were.
 
-    A context manager. The file is begun with the first refused row and appears at the end of the
-    block; without refused rows, or after an error, there is none. It has the dialect of its
-    source, so that the mended rows can be imported like the source was.
+    A context manager. When it ``is_full`` no further row should be read; that is counted without a
+    ``path`` too, so that a dry run ends where the import would.
+
+    The file is begun with the first refused row and appears at the end of the block; without
+    refused rows, or after an error, there is none. It has the dialect of its source, so that the
+    mended rows can be imported like the source was.
 
     Raises:
         InvalidInputError: it would replace its source, or cannot be written.
     """
 
     def __init__(
-        self, path: Path | None, source: Path, columns: Sequence[str], dialect: Dialect
+        self,
+        path: Path | None,
+        source: Path,
+        columns: Sequence[str],
+        dialect: Dialect,
+        *,
+        most_mib: int = QUARANTINE_MIB,
     ) -> None:
         if path is not None and path.resolve() == source.resolve():
             raise InvalidInputError(f"the quarantine file {path} would replace its source")
         self._path = path
         self._columns = columns
         self._dialect = dialect
+        self._characters_left = most_mib * _MIB
         self._stack = ExitStack()
         self._writer: Any = None
 
@@ -48,8 +61,14 @@ class QuarantineFile:
         """The file, where there were rows to write."""
         return self._path if self._writer is not None else None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the rows have reached the file's size, counted in characters."""
+        return self._characters_left <= 0
+
     def add(self, refused: RefusedRow) -> None:
         """Write one more row."""
+        self._characters_left -= len(refused.reason) + sum(len(c or "") + 1 for c in refused.cells)
         if self._path is None:
             return
         try:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,7 @@ from claimwright.files.csv_rows import CsvRows
 from claimwright.files.mapping import checked_name
 from claimwright.files.numbers import number_of_cell
 from claimwright.files.quarantine import (
+    QUARANTINE_MIB,
     REASON_COLUMN,
     ROW_COLUMN,
     QuarantineFile,
@@ -29,6 +31,7 @@ from claimwright.files.rows import Dialect, RefusedRow, Row, positions_of
 from claimwright.operations.import_rows import Accepted, Notify, Refusal, Refusals, batches
 from claimwright.operations.transactions import retried, transaction
 from claimwright.runtime import Runtime
+from claimwright.storage.known_names import names_not_known
 from claimwright.storage.listed_policies import ListedPolicy, policies_numbered
 from claimwright.storage.policies import NewPolicy, insert_policies
 from claimwright.storage.products import UnusableVersion, all_versions
@@ -62,6 +65,7 @@ class PoliciesReport:
         refused: rows of which nothing was stored.
         refusals: the first of them.
         quarantine: the file with all of them.
+        stopped_before: the first row that was not looked at, because that file was full.
     """
 
     source: str
@@ -72,6 +76,7 @@ class PoliciesReport:
     refused: int = 0
     refusals: list[Refusal] = field(default_factory=list)
     quarantine: Path | None = None
+    stopped_before: int | None = None
 
 
 class _PolicyRow(NamedTuple):
@@ -94,6 +99,7 @@ async def import_policies(
     *,
     dialect: Dialect | None = None,
     quarantine: Path | None = None,
+    quarantine_mib: int = QUARANTINE_MIB,
     dry_run: bool = False,
     notify: Notify = lambda _done, _total, _rows: None,
 ) -> PoliciesReport:
@@ -108,6 +114,7 @@ async def import_policies(
         source: a CSV file with the columns `COLUMNS`, and perhaps `OPTIONAL_COLUMNS`.
         dialect: how it is written.
         quarantine: where refused rows go; by default beside the source.
+        quarantine_mib: the size at which the import stops, because its file fits nothing.
         dry_run: read and check everything, store and write nothing.
         notify: told of progress.
 
@@ -116,11 +123,13 @@ async def import_policies(
             quarantine file cannot be written.
     """
     dialect = dialect or Dialect()
-    products = await _products(runtime)
+    products, not_known = await _stored(runtime)
     with CsvRows(source, dialect) as rows:
-        reader = _Reader(rows.columns, products)
+        reader = _Reader(rows.columns, products, not_known)
         target = None if dry_run else quarantine or quarantine_beside(source)
-        with QuarantineFile(target, source, rows.columns, dialect) as refused_rows:
+        with QuarantineFile(
+            target, source, rows.columns, dialect, most_mib=quarantine_mib
+        ) as refused_rows:
             refusals = Refusals(refused_rows)
             report = PoliciesReport(source.name, dry_run)
             for batch in batches(rows, reader.read, refusals, items_at_once=5_000):
@@ -128,6 +137,7 @@ async def import_policies(
                 notify(*rows.progress, report.added + report.known + refusals.count)
     report.rows = report.added + report.known + refusals.count
     report.refused = refusals.count
+    report.stopped_before = refusals.stopped_before
     report.refusals = sorted(refusals.first, key=lambda refusal: refusal.row)
     report.quarantine = refused_rows.written
     return report
@@ -151,22 +161,28 @@ class _Products(NamedTuple):
         return found
 
 
-async def _products(runtime: Runtime) -> _Products:
+async def _stored(runtime: Runtime) -> tuple[_Products, frozenset[str]]:
+    """The products, and the zones and currencies that the database does not know yet."""
     async with transaction(runtime) as connection:
         versions = await all_versions(connection)
-    return _Products(
+        not_known = await names_not_known(connection)
+    products = _Products(
         ids={(version.code, version.version): version.id for version in versions},
         # Versions come in rising order, so that the last of a code is its newest.
         newest={version.code: version.version for version in versions},
         faults={v.id: v.fault for v in versions if isinstance(v, UnusableVersion)},
     )
+    return products, frozenset(not_known)
 
 
 class _Reader:
     """Reads rows of a file with these columns."""
 
-    def __init__(self, columns: Sequence[str], products: _Products) -> None:
+    def __init__(
+        self, columns: Sequence[str], products: _Products, not_known: AbstractSet[str]
+    ) -> None:
         self._products = products
+        self._not_known = not_known
         allowed = {*COLUMNS, *OPTIONAL_COLUMNS, *_IGNORED_COLUMNS}
         unknown = [name for name in columns if name not in allowed]
         if unknown:
@@ -203,7 +219,16 @@ class _Reader:
             raise InvalidInputError(
                 f"first_day {policy.first_day} lies after last_day {policy.last_day}"
             )
+        self._require_known_names(policy)
         return [policy]
+
+    def _require_known_names(self, policy: _PolicyRow) -> None:
+        """Newer time zone data or a newer version may know what the database does not yet."""
+        for column, name in (("zone", policy.zone), ("currency", policy.currency)):
+            if name in self._not_known:
+                raise InvalidInputError(
+                    f"{column}: the database does not know {name} yet: run `claimwright init`"
+                )
 
 
 def _version(text: str) -> int | None:

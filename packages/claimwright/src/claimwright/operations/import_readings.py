@@ -12,7 +12,7 @@ from claimwright.domain.errors import InvalidInputError
 from claimwright.files.csv_rows import CsvRows
 from claimwright.files.mapping import MappedReading, ReadingsMapping, RowMapper
 from claimwright.files.parquet_rows import ParquetRows
-from claimwright.files.quarantine import QuarantineFile, quarantine_beside
+from claimwright.files.quarantine import QUARANTINE_MIB, QuarantineFile, quarantine_beside
 from claimwright.files.rows import Row, RowSource
 from claimwright.operations.import_rows import Accepted, Notify, Refusal, Refusals, batches
 from claimwright.operations.transactions import retried, transaction
@@ -45,6 +45,7 @@ class ReadingsReport:
         refused: rows of which nothing was stored.
         refusals: the first of them.
         quarantine: the file with all of them.
+        stopped_before: the first row that was not looked at, because that file was full.
         first_observed_at: the earliest instant read.
         last_observed_at: the latest.
     """
@@ -59,6 +60,7 @@ class ReadingsReport:
     refused: int = 0
     refusals: list[Refusal] = field(default_factory=list)
     quarantine: Path | None = None
+    stopped_before: int | None = None
     first_observed_at: datetime | None = None
     last_observed_at: datetime | None = None
 
@@ -69,6 +71,7 @@ async def import_readings(
     mapping: ReadingsMapping,
     *,
     quarantine: Path | None = None,
+    quarantine_mib: int = QUARANTINE_MIB,
     dry_run: bool = False,
     notify: Notify = lambda _done, _total, _rows: None,
 ) -> ReadingsReport:
@@ -82,6 +85,7 @@ async def import_readings(
         source: a file whose name ends in ``.parquet`` or ``.pq`` is Parquet, any other is CSV.
         mapping: which cells are what.
         quarantine: where refused rows go; by default beside the source.
+        quarantine_mib: the size at which the import stops, because its file fits nothing.
         dry_run: read and check everything, store and write nothing. Each batch is compared with
             what is stored, so an instant that a later batch repeats counts as added twice.
         notify: told of progress.
@@ -95,12 +99,15 @@ async def import_readings(
     with _open(source, mapping) as rows:
         mapper = RowMapper(mapping, rows.columns)
         target = None if dry_run else quarantine or quarantine_beside(source)
-        with QuarantineFile(target, source, rows.columns, mapping.dialect) as refused_rows:
+        with QuarantineFile(
+            target, source, rows.columns, mapping.dialect, most_mib=quarantine_mib
+        ) as refused_rows:
             refusals = Refusals(refused_rows)
             run = _Import(runtime, mapper, _units(mapping), source.name, dry_run=dry_run)
             report = await run.complete(rows, refusals, notify)
     report.refused, report.refusals = refusals.count, refusals.first
     report.rows += refusals.count
+    report.stopped_before = refusals.stopped_before
     report.quarantine = refused_rows.written
     return report
 

@@ -32,11 +32,13 @@ class Refusals:
     Attributes:
         first: the first of them, at most `REFUSALS_NAMED`.
         count: how many there are.
+        stopped_before: the first row that is not looked at, because the quarantine file was full.
     """
 
     quarantine: QuarantineFile
     first: list[Refusal] = field(default_factory=list)
     count: int = 0
+    stopped_before: int | None = None
 
     def add(self, refused: RefusedRow) -> None:
         """Count a row and write it to the quarantine file."""
@@ -64,6 +66,8 @@ def batches(
 ) -> Iterator[list[Accepted[Item]]]:
     """Good rows in batches; rows that cannot be read, or that ``read`` refuses, are put aside.
 
+    Once the quarantine file is full no further row is looked at.
+
     Args:
         rows: the file.
         read: what a row becomes; an `InvalidInputError` refuses it with that reason.
@@ -74,6 +78,9 @@ def batches(
     batch: list[Accepted[Item]] = []
     seen = items = 0
     for row in rows:
+        if refusals.quarantine.is_full:
+            refusals.stopped_before = row.number
+            break
         seen += 1
         if isinstance(row, RefusedRow):
             refusals.add(row)

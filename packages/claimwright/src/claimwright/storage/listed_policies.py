@@ -1,6 +1,6 @@
 """Policies as people list and import them: by number."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -12,15 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from claimwright.domain.usability import known_amount, policy_fault
 from claimwright.storage.pages import Page, page_of
 from claimwright.storage.policies import Policy
-from claimwright.storage.products import ProductVersion
+from claimwright.storage.products import ProductVersion, terms_faults
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPolicy:
     """A policy for people: amounts in units of its currency, days local to its zone.
 
-    ``fault`` says why the rules cannot take it; `None` where they can. Amounts of a currency that
-    they do not know are `None`.
+    ``fault`` says why the rules cannot take it, or its product's terms; `None` where they can.
+    Amounts of a currency that they do not know are `None`.
     """
 
     policy_number: str
@@ -42,6 +42,7 @@ class ListedPolicy:
 _QUERY = select(
     Policy.policy_number,
     Policy.id,
+    Policy.product_version_id,
     ProductVersion.code,
     ProductVersion.version,
     Policy.coverage_region,
@@ -71,7 +72,7 @@ async def list_policies(
         query = query.where(Policy.coverage_region == region)
     if after_number is not None:
         query = query.where(Policy.policy_number > after_number)
-    rows = [_listed(row) for row in await connection.execute(query)]
+    rows = await _listed(connection, await connection.execute(query))
     return page_of(rows, limit, lambda policy: policy.policy_number)
 
 
@@ -82,10 +83,18 @@ async def policies_numbered(
     # One array, not one parameter a number: PostgreSQL plans it once.
     wanted = cast(list(numbers), ARRAY(Text))
     rows = await connection.execute(_QUERY.where(Policy.policy_number == any_(wanted)))
-    return {row.policy_number: _listed(row) for row in rows}
+    return {policy.policy_number: policy for policy in await _listed(connection, rows)}
 
 
-def _listed(row: Row[*tuple[Any, ...]]) -> ListedPolicy:
+async def _listed(
+    connection: AsyncConnection, rows: Iterable[Row[*tuple[Any, ...]]]
+) -> list[ListedPolicy]:
+    found = list(rows)
+    faults = await terms_faults(connection, {row.product_version_id for row in found})
+    return [_policy(row, faults.get(row.product_version_id)) for row in found]
+
+
+def _policy(row: Row[*tuple[Any, ...]], product_fault: str | None) -> ListedPolicy:
     return ListedPolicy(
         policy_number=row.policy_number,
         id=row.id,
@@ -100,5 +109,5 @@ def _listed(row: Row[*tuple[Any, ...]]) -> ListedPolicy:
         first_day=row.first_day,
         last_day=row.last_day,
         cancelled_on=row.cancelled_on,
-        fault=policy_fault(row.zone, row.currency),
+        fault=policy_fault(row.zone, row.currency) or product_fault,
     )

@@ -1,6 +1,6 @@
 """Product versions: immutable terms, known by code and version."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -82,6 +82,22 @@ def terms_fault(canonical_json: str) -> str | None:
     except InvalidTermsError as error:
         return str(error)
     return None
+
+
+async def terms_faults(
+    connection: AsyncConnection, version_ids: Iterable[int]
+) -> Mapping[int, str]:
+    """Why the rules cannot take the terms of some of these versions, by the version's id."""
+    rows = await connection.execute(
+        select(
+            ProductVersion.id, ProductVersion.code, ProductVersion.version, ProductVersion.terms
+        ).where(ProductVersion.id.in_(set(version_ids)))
+    )
+    return {
+        row.id: f"product {row.code} version {row.version} cannot be used: {fault}"
+        for row in rows
+        if (fault := terms_fault(row.terms)) is not None
+    }
 
 
 async def add_version(

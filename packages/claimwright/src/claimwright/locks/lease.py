@@ -38,13 +38,9 @@ from claimwright.domain.errors import (
     LeaseUnavailableError,
     LockNotAcquiredError,
 )
+from claimwright.locks.patience import RESERVED_SLICES, Patience
+from claimwright.locks.watched import View
 from claimwright.metrics import LEASES_CONTENDED, LEASES_LOST, LEASES_SKIPPED
-
-_SLICES: Final = 10
-_RESERVED_SLICES: Final = 3
-_CHARGE: Final = 4
-_LATE_CHARGE: Final = 1
-_CANCELS: Final = 3
 
 _SERVER_ERRORS: Final = (redis_errors.RedisError, OSError)
 _AWAY: Final = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
@@ -59,7 +55,6 @@ _UNREADY: Final = (
 )
 _UNREADY_CODES: Final = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 
-_OWNS_SCRIPT: Final = "return redis.call('get', KEYS[1]) == ARGV[1] and 1 or 0"
 _WITHDRAW_SCRIPT: Final = (
     "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('del', KEYS[1]) or 0"
 )
@@ -240,8 +235,8 @@ class _Attempt:
         self._key = key
         self._token = token
         self._held = False
-        self._patience = _Patience(options.patience_ms)
-        self._view = _View(client)
+        self._patience = Patience(options.patience_ms)
+        self._view = View(client)
         self._lock = client.lock(key, timeout=options.timeout_seconds)
         self._lock.redis = cast("Redis", self._view)
         self._began_at = asyncio.get_running_loop().time()
@@ -250,7 +245,7 @@ class _Attempt:
     async def skip_reason(self) -> str | None:
         """Wait for the lease: None when Redis decided about it, else why it counts as away."""
         if not await self._patience.outlasts(
-            self._acquiring, heard=self._view.heard, reserved_slices=_RESERVED_SLICES
+            self._acquiring, heard=self._view.heard, reserved_slices=RESERVED_SLICES
         ):
             return "no_answer"
         try:
@@ -275,7 +270,7 @@ class _Attempt:
         self._view.stopped = True
         self._patience.settling = True
         if self._view.under_way:
-            await self._patience.outlasts(self._acquiring, reserved_slices=_RESERVED_SLICES - 1)
+            await self._patience.outlasts(self._acquiring, reserved_slices=RESERVED_SLICES - 1)
         await self._patience.end(self._acquiring)
         if _succeeded(self._acquiring) and self._acquiring.result():
             await self._release()
@@ -332,107 +327,3 @@ def _reason_for(error: Exception, key: str) -> str:
     raise LeaseUnavailableError(
         f"{key} cannot be taken: Redis refuses this client ({type(error).__name__}, {code})"
     ) from None
-
-
-class _View:
-    """The client as one ``Lock`` sees it: commands pass through, and its SETs can be watched.
-
-    It is how an attempt tells a held key (SETs are answered, more will follow) from a server that
-    is away, and how it stops between two commands instead of in the middle of one. ``under_way``
-    means that a SET was not answered, by failure too: the key may be ours or become ours. It is
-    True from the start, so that a lock of another kind, whose commands are not seen, counts as
-    one long command.
-    """
-
-    def __init__(self, client: Redis) -> None:
-        self._client = client
-        self._answered = False
-        self.under_way = True
-        self.stopped = False
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._client, name)
-
-    async def set(self, name: str, value: bytes, **options: Any) -> bool:  # noqa: ANN401 - redis-py's own options, passed on
-        """Send SET NX; True also when an earlier SET of ours, its reply lost, has the key."""
-        self._stop_if_told()
-        self.under_way = True
-        taken = await self._client.set(name, value, **options) or await self._owns(name, value)
-        self.under_way, self._answered = False, True
-        if not taken:
-            self._stop_if_told()
-        return bool(taken)
-
-    def heard(self) -> bool:
-        """Whether the server answered since the last call, or owes no answer."""
-        heard = self._answered or not self.under_way
-        self._answered = False
-        return heard
-
-    async def _owns(self, name: str, value: bytes) -> bool:
-        return bool(await self._client.eval(_OWNS_SCRIPT, 1, name, value))
-
-    def _stop_if_told(self) -> None:
-        if self.stopped:
-            raise asyncio.CancelledError
-
-
-class _Patience:
-    """How much longer one calculation may be held up by a silent Redis.
-
-    It is spent in slices, because a silence is only the server's when our own event loop had time
-    to notice the answer: a slice that ended late is charged a quarter. While ``settling``, a
-    cancellation of the caller is kept for ``raise_cancellation``.
-    """
-
-    def __init__(self, patience_ms: int) -> None:
-        self._slice_seconds = (
-            patience_ms / 1000 / (_SLICES + 1)
-        )  # one over for what timers are late
-        self._cancelled: asyncio.CancelledError | None = None
-        self.settling = False
-        self.renew()
-
-    def renew(self) -> None:
-        self._left = _SLICES * _CHARGE
-
-    async def outlasts(
-        self,
-        task: asyncio.Task[Any],
-        *,
-        heard: Callable[[], bool] = lambda: False,
-        reserved_slices: int = 0,
-    ) -> bool:
-        """Wait for the task; False when only the reserved slices are left of the patience."""
-        while not task.done() and self._left > reserved_slices * _CHARGE:
-            late = await self._wait_one_slice(task)
-            if heard():
-                self.renew()
-            else:
-                self._left -= _LATE_CHARGE if late else _CHARGE
-        return task.done()
-
-    async def end(self, task: asyncio.Task[Any]) -> None:
-        """Cancel the task until it ends; redis-py may swallow the first one."""
-        for _ in range(_CANCELS):
-            if task.done():
-                return
-            task.cancel()
-            await self._wait_one_slice(task)
-
-    def raise_cancellation(self) -> None:
-        if self._cancelled is not None:
-            raise self._cancelled
-
-    async def _wait_one_slice(self, task: asyncio.Task[Any]) -> bool:
-        """Return whether the slice ended late, because our own loop was busy."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._slice_seconds
-        while not task.done() and (left_seconds := ends_at - loop.time()) > 0:
-            try:
-                await asyncio.wait({task}, timeout=left_seconds)
-            except asyncio.CancelledError as error:
-                if not self.settling:
-                    raise
-                self._cancelled = error
-        return loop.time() - ends_at > self._slice_seconds / 4
