@@ -228,10 +228,19 @@ def theirs(python: str, servers: Servers, most_seconds: float) -> dict[str, Line
     """The peer's answers, by program."""
     script = Path(__file__).with_name("_explore_peer.py")
     command = [python, str(script), servers.postgres.url, servers.redis.url, str(most_seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)  # noqa: S603 - our own script
-    if done.returncode:
-        print(f"the peer failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    lines = [Line(**json.loads(line)) for line in done.stdout.splitlines() if line[:1] == "{"]
+    patience = 60 + 2 * most_seconds * len(PROGRAMS)
+    try:
+        done = subprocess.run(  # noqa: S603 - our own script
+            command, capture_output=True, text=True, check=False, timeout=patience
+        )
+    except subprocess.TimeoutExpired as error:
+        print(f"the peer does not end: it was stopped after {patience:.0f} s")
+        output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else ""
+    else:
+        output = done.stdout
+        if done.returncode:
+            print(f"the peer failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    lines = [Line(**json.loads(line)) for line in output.splitlines() if line[:1] == "{"]
     return {line.name: line for line in lines}
 
 
