@@ -42,6 +42,7 @@ async def explore(
     scheduler: Scheduler | None = None,
     may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
     leave_out: Collection[str] = (),
+    leases_age: bool = True,
     bounds: Bounds | None = None,
 ) -> Exploration:
     """Run the workers from ``setup`` under every schedule that matters.
@@ -61,6 +62,8 @@ async def explore(
             comparison.
         leave_out: what the serial comparison does not look at: tables and columns (``orders``,
             ``orders.created_at``) and keys (``redis lock:*``).
+        leases_age: whether the time-out of a Redis key that a worker sets may fire at any moment,
+            once each time it is set, as when its owner pauses for longer.
         bounds: where the search gives up without an answer.
 
     Returns:
@@ -89,6 +92,7 @@ async def explore(
         bounds or Bounds(),
         exploration,
         surroundings,
+        leases_age=leases_age,
     )
     await _in_a_thread(job)
     surroundings.ended(exploration)
@@ -112,6 +116,8 @@ class _Job:
         bounds: Bounds,
         exploration: Exploration,
         surroundings: Ambient,
+        *,
+        leases_age: bool,
     ) -> None:
         self._workers = workers
         self._setup = setup
@@ -122,6 +128,7 @@ class _Job:
         self._bounds = bounds
         self._exploration = exploration
         self._surroundings = surroundings
+        self._leases_age = leases_age
         self._loop: VirtualClockLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_cancelled = False
@@ -152,7 +159,14 @@ class _Job:
         start = None
         try:
             start = await Start.made_by(self._setup, self._servers, admin)
-            runner = Runner(loop, self._servers, start, self._workers, self._bounds.silence_seconds)
+            runner = Runner(
+                loop,
+                self._servers,
+                start,
+                self._workers,
+                self._bounds.silence_seconds,
+                leases_age=self._leases_age,
+            )
             search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
             await search.complete(*self._schedules())
             self._keep()

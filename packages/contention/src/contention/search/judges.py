@@ -1,7 +1,7 @@
 """Whether a run may end as it did: by the user's invariant, or by some serial order."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -63,8 +63,9 @@ class SerialJudge:
         if any(_same(found, seen) for seen in self._right):
             return ""
         present = _present(ended)
+        gone = ended.ran_out - set(found.keys)
         for _, serial in await self._serial_outcomes(runner, present):
-            if _same(found, serial):
+            if _same(found, _without(serial, gone)):
                 self._right.append(found)
                 return ""
         return self._told(found, present)
@@ -113,6 +114,12 @@ def _present(ended: Ended) -> frozenset[str]:
     return frozenset(
         name for name, result in ended.results.items() if not isinstance(result, BaseException)
     )
+
+
+def _without(outcome: Outcome, keys: frozenset[str]) -> Outcome:
+    """The outcome after the time-outs of these keys have fired."""
+    left = {name: value for name, value in outcome.keys.items() if name not in keys}
+    return replace(outcome, keys=left)
 
 
 def _is_key(name: str) -> bool:

@@ -27,6 +27,7 @@ class Ended:
         run: what was done; its reason is what the workers themselves did wrong.
         results: what each worker returned, or the exception that ended it.
         deadlocks: what the server ended by an error in one of them, each as a sentence.
+        ran_out: the keys whose time-outs fired.
         cut_reason: which schedules from here on were left out; empty when none were.
         is_given_up: whether the scheduler knew the rest, so that there is no end to judge.
     """
@@ -34,6 +35,7 @@ class Ended:
     run: Run
     results: Mapping[str, object]
     deadlocks: tuple[str, ...] = ()
+    ran_out: frozenset[str] = frozenset()
     cut_reason: str = ""
     is_given_up: bool = False
 
@@ -135,6 +137,7 @@ class Runner:
             _told(choices, stage, reason),
             {name: results[name] for name in sorted(results) if only is None or name in only},
             tuple(stage.deadlocks),
+            frozenset(stage.ran_out),
             stage.cut_reason,
         )
 

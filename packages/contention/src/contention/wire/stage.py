@@ -16,7 +16,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from contention.model.footprints import NOTHING, Footprint
-from contention.model.steps import Effect, Step
+from contention.model.steps import Effect, Link, Step
 from contention.wire.actors import LATE_SECONDS, Actor, is_step, text_of
 from contention.wire.backends import Backends
 from contention.wire.blocking import LockWaits
@@ -161,6 +161,11 @@ class Stage:
     def deadlocks(self) -> list[str]:
         """The deadlocks that the server has ended so far, each as a sentence."""
         return self._ends.deadlocks
+
+    @property
+    def ran_out(self) -> list[str]:
+        """The keys whose time-outs have fired so far."""
+        return [key for step in self.steps if step.link is Link.CLOCK for key in step.touches]
 
     @property
     def cut_reason(self) -> str:
