@@ -367,12 +367,27 @@ async def test_a_time_limit_around_a_poll_is_found_to_run_out(servers: Servers) 
     assert "raised TimeoutError" in found.verdict.reason
 
 
-async def test_three_who_poll_for_one_lock_come_to_an_end(servers: Servers) -> None:
-    async def locked(links: Links) -> None:
-        async with redis_lock(links, "gate"):
-            pass
+class OwnerLast(Repeated):
+    """Lets the first worker take the lock, and then everybody else as long as they are offered."""
 
-    found = await found_by(
-        servers, locked, locked, locked, scheduler=Repeated(("w1", "w2", "w3", "w2", "w3"), 1)
-    )
-    assert "every other schedule" in found.verdict.reason
+    def choose(self, options: Sequence[str]) -> str:
+        self._position += 1
+        others = [name for name in options if name != "w1"]
+        return "w1" if self._position == 1 or not others else others[self._position % len(others)]
+
+
+async def test_those_who_poll_by_a_script_do_not_wake_one_another_for_ever(
+    servers: Servers,
+) -> None:
+    polls = 0
+
+    async def take(links: Links) -> None:
+        nonlocal polls
+        async with Redis.from_url(links.redis_url) as redis:
+            while not await redis.eval("return redis.call('setnx', KEYS[1], 1)", 1, "gate"):
+                polls += 1
+                await asyncio.sleep(1)
+            await redis.delete("gate")
+
+    await found_by(servers, take, take, take, scheduler=OwnerLast((), 1))
+    assert 0 < polls < 40

@@ -116,6 +116,22 @@ async def test_a_backend_that_nobody_knows_is_described(
     assert await LockWaits(looking).described(0) == "a prepared transaction"
 
 
+def test_whoever_is_the_next_to_have_a_row_does_not_hold_it() -> None:
+    first = Wait(1, frozenset({9}), "transactionid", row_of="parents")
+    second = Wait(2, frozenset({1}), "tuple", relation="parents")
+    assert second.is_behind(first)
+    assert not first.is_behind(second)
+    assert not second.is_behind(None)
+
+
+def test_whoever_waits_for_the_same_lock_stands_before_and_for_another_holds_it() -> None:
+    one = Wait(1, frozenset({9}), "advisory", name="advisory lock 7")
+    same = Wait(2, frozenset({1}), "advisory", name="advisory lock 7")
+    other = Wait(3, frozenset({1}), "advisory", name="advisory lock 8")
+    assert same.is_behind(one)
+    assert not other.is_behind(one)
+
+
 def test_a_circle_is_found_wherever_it_is() -> None:
     waits = {"w1": ["w2"], "w2": ["w3"], "w3": ["w2"], "w4": ["w1"]}
     assert cycle_among(waits) == ("w2", "w3")
