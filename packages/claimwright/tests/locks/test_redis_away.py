@@ -103,6 +103,22 @@ async def test_a_half_open_server_costs_a_moment_and_the_work_is_done_without_a_
     assert counted("skipped", reason="no_answer") == skipped + 1
 
 
+async def test_a_half_open_server_costs_no_more_than_the_250_ms_that_are_promised(
+    relayed: Relayed,
+) -> None:
+    """The best of three: how late a busy machine notices is not the lease's."""
+    undaunted = LeaseOptions(breaker_seconds=0)
+    costs_seconds = list[float]()
+    async with relayed() as (relay, through):
+        relay.muted = True
+        for _ in range(3):
+            began_at = now_seconds()
+            async with lease(through, KEY, undaunted) as got:
+                assert not got.held
+            costs_seconds.append(now_seconds() - began_at)
+    assert 0.1 < min(costs_seconds) <= 0.25
+
+
 async def test_a_server_that_refuses_connections_costs_a_moment_whatever_the_clients_retries() -> (
     None
 ):

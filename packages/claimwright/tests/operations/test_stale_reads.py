@@ -37,6 +37,21 @@ LOCK_AND_READ_IN_ONE_JOIN = text(
     WHERE p.id = :policy_id ORDER BY c.id FOR NO KEY UPDATE OF p
     """
 )
+STABLE_FUNCTION = """
+    CREATE SCHEMA IF NOT EXISTS seeded;
+    GRANT USAGE ON SCHEMA seeded TO public;
+    CREATE OR REPLACE FUNCTION seeded.claims_of(wanted bigint) RETURNS SETOF claims
+    STABLE LANGUAGE plpgsql AS $$ BEGIN
+        RETURN QUERY SELECT * FROM claims c WHERE c.policy_id = wanted;
+    END $$
+    """
+LOCK_AND_READ_BY_A_STABLE_FUNCTION = text(
+    f"""
+    WITH locked AS MATERIALIZED
+        (SELECT id FROM policies WHERE id = :policy_id FOR NO KEY UPDATE)
+    SELECT {COLUMNS} FROM locked, seeded.claims_of(locked.id) c ORDER BY c.id
+    """
+)
 
 
 async def no_lock(_connection: AsyncConnection, _ids: Iterable[int]) -> None:
@@ -82,6 +97,10 @@ def repeatable_read() -> PolicyCalculation:
 STALE = {
     "lock and claims in one CTE": (one_statement(LOCK_AND_READ_IN_ONE_CTE), "23P01"),
     "lock and claims in one join": (one_statement(LOCK_AND_READ_IN_ONE_JOIN), "23P01"),
+    "lock and claims by a STABLE function": (
+        one_statement(LOCK_AND_READ_BY_A_STABLE_FUNCTION),
+        "23P01",
+    ),
     "claims before the lock": (claims_before_the_lock(), "23P01"),
     "REPEATABLE READ": (repeatable_read(), "40001"),
 }
@@ -133,9 +152,11 @@ async def test_a_stale_read_pays_the_month_twice_without_the_key(
 ) -> None:
     del sqlstate
     policy = await insure_a_month(runtime_without_key)
+    superuser = await fresh_connections.superuser()
+    await superuser.execute(STABLE_FUNCTION)
     a, b, waits = await overlap(
         runtime_without_key,
-        await fresh_connections.superuser(),
+        superuser,
         policy,
         first=PolicyCalculation(),
         second=stale,
@@ -150,10 +171,12 @@ async def test_the_key_refuses_a_stale_read_and_the_retry_repairs_it(
     stale: PolicyCalculation, sqlstate: str, runtime: Runtime, connections: Connections
 ) -> None:
     policy = await insure_a_month(runtime)
+    superuser = await connections.superuser()
+    await superuser.execute(STABLE_FUNCTION)
     async with counted("transactions_retried", sqlstate=sqlstate) as retried:
         a, b, waits = await overlap(
             runtime,
-            await connections.superuser(),
+            superuser,
             policy,
             first=PolicyCalculation(),
             second=stale,
