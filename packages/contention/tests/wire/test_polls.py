@@ -1,7 +1,7 @@
 """Who asks the same again and again is told from who goes on."""
 
 from contention.model.footprints import Footprint, reads, writes
-from contention.wire.polls import Asked, PollMemory, touched_by
+from contention.wire.polls import Asked, PollMemory, looks, touched_by
 from contention.wire.redis import RespFraming
 from contention.wire.redis_requests import RedisReply, RedisRequest
 from contention.wire.redis_scripts import Scripts
@@ -9,8 +9,10 @@ from contention.wire.redis_scripts import Scripts
 KEY = "redis key lock"
 
 
-def asked(text: str, reply: str = "nil", footprint: Footprint | None = None) -> Asked:
-    return Asked(text, RedisReply(reply), footprint or reads(KEY), looks=True)
+def asked(
+    text: str, reply: str = "nil", footprint: Footprint | None = None, *, looks: bool = True
+) -> Asked:
+    return Asked(text, RedisReply(reply), footprint or reads(KEY), looks)
 
 
 def command(*words: bytes) -> RedisRequest:
@@ -54,6 +56,34 @@ def test_somebody_who_touches_what_is_asked_about_ends_the_poll() -> None:
     assert memory.is_repeated_by("GET lock")
     memory.disturbed_by(writes(KEY))
     assert not memory.is_repeated_by("GET lock")
+
+
+def test_polls_in_vain_have_only_looked_whoever_came_in_between() -> None:
+    memory = PollMemory()
+    seen = []
+    for _ in range(2):
+        memory.disturbed_by(writes(KEY))
+        memory.remember(asked("EVAL take", "0", writes(KEY)))
+        seen.append(memory.has_only_looked)
+    assert seen == [False, True]
+    assert not memory.is_repeated_by("EVAL take")
+
+
+def test_a_repetition_with_a_change_in_it_has_not_only_looked() -> None:
+    memory = PollMemory()
+    for _ in range(2):
+        memory.remember(asked("BEGIN"))
+        memory.remember(asked("UPDATE", "1", writes(KEY), looks=False))
+        memory.remember(asked("COMMIT"))
+    assert memory.period == 3
+    assert not memory.has_only_looked
+
+
+def test_a_script_that_says_yes_may_have_written() -> None:
+    release = command(b"EVAL", b"return redis.call('del', KEYS[1])", b"1", b"lock")
+    assert not looks(release, release.text, "1")
+    assert looks(release, release.text, "0")
+    assert looks(command(b"GET", b"lock"), "GET lock", "'me'")
 
 
 def test_a_set_that_finds_the_key_has_only_read_it() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +12,7 @@ from contention.wire.redis_requests import RedisReply, RedisRequest
 
 _LONGEST_PERIOD: Final = 6
 _LOOKS: Final = re.compile(r"\s*(?:select|values|table|show)\b", re.IGNORECASE)
-_TRIES: Final = frozenset({"SET", "SETNX", "EVAL", "EVALSHA", "FCALL"})
+_NOES: Final = frozenset({"nil", "0", "false", "[]", "(false)", "(f)", "(NULL)", "(0)", "SELECT 0"})
 _TRANSACTION: Final = re.compile(
     r"\s*(?:begin|start|commit|end|rollback|abort)\b[\w\s]*;?\s*\Z", re.IGNORECASE
 )
@@ -22,8 +23,7 @@ class Asked:
     """A request that was answered.
 
     Attributes:
-        looks: whether it is of a kind that polls are made of, and not one that plainly changes
-            something.
+        looks: whether it may belong to a poll in vain, and has plainly changed nothing.
     """
 
     text: str
@@ -45,12 +45,19 @@ class PollMemory:
 
     idle: int = 0
     _asked: deque[Asked] = field(default_factory=lambda: deque(maxlen=2 * _LONGEST_PERIOD))
+    _history: deque[Asked] = field(default_factory=lambda: deque(maxlen=2 * _LONGEST_PERIOD))
 
     def remember(self, asked: Asked) -> None:
         """Another request was answered."""
         self._asked.append(asked)
+        self._history.append(asked)
         if not self.period:
             self.idle = 0
+
+    @property
+    def period(self) -> int:
+        """How many requests make up the poll; 0 while there is none."""
+        return _period(self._asked)
 
     def is_repeated_by(self, text: str) -> bool:
         """Whether a request would be the same poll for the third time."""
@@ -59,9 +66,12 @@ class PollMemory:
 
     @property
     def has_only_looked(self) -> bool:
-        """Whether the latest request got what it had got before, so that it changed nothing."""
-        period = self.period
-        return bool(period) and all(one.looks for one in list(self._asked)[-period:])
+        """Whether the latest poll was in vain, as it had been before, and so changed nothing.
+
+        Otherwise two who poll with what might write would wake one another for ever.
+        """
+        period = _period(self._history)
+        return bool(period) and all(one.looks for one in list(self._history)[-period:])
 
     def disturbed_by(self, footprint: Footprint) -> None:
         """Somebody else's step: if it touches what was asked about, the answer may be another."""
@@ -73,21 +83,24 @@ class PollMemory:
         self._asked.clear()
         self.idle = 0
 
-    @property
-    def period(self) -> int:
-        """How many requests make up the poll; 0 while there is none."""
-        told = [(one.text, one.reply) for one in self._asked]
-        for period in range(1, _LONGEST_PERIOD + 1):
-            if len(told) >= 2 * period and told[-period:] == told[-2 * period : -period]:
-                return period
-        return 0
+
+def _period(asked: Sequence[Asked]) -> int:
+    told = [(one.text, one.reply) for one in asked]
+    for period in range(1, _LONGEST_PERIOD + 1):
+        if len(told) >= 2 * period and told[-period:] == told[-2 * period : -period]:
+            return period
+    return 0
 
 
-def looks(request: Request, text: str) -> bool:
-    """Whether a request may be part of a poll: it reads, tries to take, or frames a transaction."""
+def looks(request: Request, text: str, result: str) -> bool:
+    """Whether a request may be a poll in vain: it reads, tries and fails, or frames a transaction.
+
+    A script or function may write whatever it replies; what says no has not.
+    """
+    says_no = result in _NOES
     if isinstance(request, RedisRequest):
-        return request.name in _TRIES or not _writes(request.footprint)
-    return bool(_LOOKS.match(text) or _TRANSACTION.match(text))
+        return says_no or not _writes(request.footprint)
+    return (says_no and bool(_LOOKS.match(text))) or bool(_TRANSACTION.match(text))
 
 
 def touched_by(request: RedisRequest, reply: RedisReply) -> Footprint:

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from contention.model.footprints import NOTHING, Footprint
 from contention.model.steps import Effect, Link, Step
-from contention.wire.actors import LATE_SECONDS, Actor, is_step, text_of
+from contention.wire.actors import LATE_SECONDS, Actor, is_step, result_of, text_of
 from contention.wire.backends import Backends
 from contention.wire.blocking import LockWaits
 from contention.wire.broker import BrokerKeeper
@@ -347,7 +347,9 @@ class Stage:
             self._story.answered(one.lane, one.request, one.reply, footprint, source)
             actor = self._actors[one.lane.worker]
             text = text_of(one.request)
-            actor.polls.remember(Asked(text, one.reply, footprint, looks(one.request, text)))
+            actor.polls.remember(
+                Asked(text, one.reply, footprint, looks(one.request, text, result_of(one.reply)))
+            )
             if not actor.polls.has_only_looked:
                 self._disturb(actor.name, footprint)
             whole = whole.joined([footprint])
