@@ -47,7 +47,12 @@ _HOLDERS: Final = """
         AND holding.granted AND holding.pid <> waiting.pid
     WHERE NOT waiting.granted AND waiting.pid = ANY($1::int[])
     """
-_LOCKED: Final = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = ANY($1::int[]))"
+# What a serializable transaction has read is remembered beyond its end, and blocks nobody.
+_LOCKED: Final = """
+    SELECT EXISTS (
+        SELECT FROM pg_locks WHERE pid = ANY($1::int[]) AND mode <> 'SIReadLock'
+    )
+    """
 _STRANGER: Final = """
     SELECT application_name, backend_type, left(query, 200) AS query
     FROM pg_stat_activity WHERE pid = $1
