@@ -51,6 +51,15 @@ def test_pending_clean_and_pending_again_after_a_void(command: Commands) -> None
 
 
 @pytest.mark.usefixtures("stored")
+def test_eighty_columns_break_no_kind_of_difference_and_no_frequency(command: Commands) -> None:
+    command.on_a_terminal_of(80)
+    found = command("verify").out
+    assert "event_missing (pending)" in found
+    assert "paid_too_little (pending)" in found
+    assert "once_per_month" in command("products", "list").out
+
+
+@pytest.mark.usefixtures("stored")
 def test_a_difference_exits_with_one_and_is_named(
     command: Commands, fresh_database: ServerAddresses
 ) -> None:

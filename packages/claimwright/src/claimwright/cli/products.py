@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from claimwright.cli.output import AsJson, print_json, print_table, results
+from claimwright.cli.output import AsJson, Whole, print_json, print_table, results
 from claimwright.cli.running import run
 from claimwright.domain.money import plain
 from claimwright.domain.terms import ProductTerms
@@ -68,9 +68,9 @@ def _row(product: StoredVersion | UnusableVersion) -> tuple[object, ...]:
         product.version,
         product.terms.peril,
         _index_in_words(product.terms),
-        product.terms.frequency.value,
+        Whole(product.terms.frequency.value),
         len(product.terms.schedule.tiers),
-        product.terms.sha256.hex()[:_HASH_DIGITS],
+        Whole(product.terms.sha256.hex()[:_HASH_DIGITS]),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from claimwright.cli.exits import Exit
-from claimwright.cli.output import AsJson, print_json, print_table, progress, results
+from claimwright.cli.output import AsJson, Whole, print_json, print_table, progress, results
 from claimwright.cli.running import run
 from claimwright.domain.money import format_money
 from claimwright.domain.words import counted
@@ -79,7 +79,7 @@ def _row(finding: Finding) -> tuple[object, ...]:
     where = finding.policy_number or place
     period = finding.period_key or finding.day
     return (
-        f"{finding.kind} (pending)" if finding.pending else finding.kind,
+        Whole(f"{finding.kind} (pending)" if finding.pending else finding.kind),
         f"{where}, {period}" if period else where,
         _money(finding.due_minor, finding.currency),
         _money(finding.paid_minor, finding.currency),
