@@ -220,4 +220,4 @@ def _servers(given: Servers | None, surroundings: Ambient, workers: Sequence[Bod
 def _name(worker: Body) -> str:
     if isinstance(worker, Process):
         return worker.name
-    return str(getattr(worker, "__qualname__", type(worker).__name__)).removeprefix("<locals>.")
+    return str(getattr(worker, "__qualname__", type(worker).__name__)).rpartition("<locals>.")[2]

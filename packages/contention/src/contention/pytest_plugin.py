@@ -8,6 +8,8 @@ from typing import Final
 import pytest
 
 from contention.model.schedules import InvalidTokenError, Schedule
+from contention.report.pytest_option import add_report_option, report_folder
+from contention.report.write import ReportFolder
 from contention.search.ambient import Ambient, surrounded_by
 from contention.search.exploration import Exploration
 from contention.search.kept import FOLDER, FolderMemory
@@ -27,7 +29,14 @@ _GROUP: Final = "contention"
 class Findings:
     """What the explorations of a test session found, by test."""
 
+    reports: ReportFolder | None
     by_test: list[tuple[str, Exploration]] = field(default_factory=list)
+
+    def add(self, test: str, exploration: Exploration) -> None:
+        """Keep what one exploration found, and report it where that was asked for."""
+        self.by_test.append((test, exploration))
+        if self.reports is not None:
+            self.reports.add(test, exploration)
 
 
 _FINDINGS = pytest.StashKey[Findings]()
@@ -58,11 +67,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=str(FOLDER),
         help="where schedules that failed are kept, to be tried first (default: %(default)s)",
     )
+    add_report_option(group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the options once, before any test runs."""
-    config.stash[_FINDINGS] = Findings()
+    config.stash[_FINDINGS] = Findings(report_folder(config))
     _replay(config)
     if bool(_option(config, "postgres")) != bool(_option(config, "redis")):
         raise pytest.UsageError(
@@ -115,7 +125,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         memory=FolderMemory(item.config.rootpath / Path(_option(item.config, "folder"))),
         name=item.nodeid,
         replay=_replay(item.config),
-        ended=lambda exploration: findings.by_test.append((item.nodeid, exploration)),
+        ended=lambda exploration: findings.add(item.nodeid, exploration),
     )
     with surrounded_by(surroundings):
         return (yield)

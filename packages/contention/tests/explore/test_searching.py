@@ -15,7 +15,15 @@ from contention.search.ambient import Ambient, surrounded_by
 from contention.search.start import RUN, TEMPLATE, connect
 from contention.wire.servers import Links, Servers
 
-from .programs import READ, accounts_hold, add_one, add_one_locked, database, two_accounts
+from .programs import (
+    READ,
+    accounts_hold,
+    add_one,
+    add_one_locked,
+    commit_after_the_lock_is_released,
+    database,
+    two_accounts,
+)
 
 
 class Notebook:
@@ -67,7 +75,7 @@ async def test_requests_that_differ_from_run_to_run_are_undecided(servers: Serve
             )
 
     with pytest.raises(
-        UndecidedError, match="does not give the same steps: step 1 was w1 SELECT max"
+        UndecidedError, match="does not give the same steps: step 1 was w1 SELECT amount"
     ):
         await explore(moody, setup=two_accounts, invariant=accounts_hold(0), servers=servers)
 
@@ -128,6 +136,41 @@ async def test_schedules_and_time_that_run_out_are_undecided(servers: Servers) -
                 servers=servers,
                 bounds=bounds,
             )
+
+
+async def test_a_run_begins_with_the_scripts_that_the_rehearsal_brought(servers: Servers) -> None:
+    with pytest.raises(NotGreenError) as broken:
+        await explore(
+            commit_after_the_lock_is_released,
+            commit_after_the_lock_is_released,
+            setup=two_accounts,
+            invariant=accounts_hold(2),
+            servers=servers,
+        )
+    told = str(broken.value)
+    assert "EVALSHA" in told
+    assert "NOSCRIPT" not in told
+    assert "SCRIPT LOAD" not in told
+
+
+async def test_an_undecided_search_shows_the_run_in_which_it_ended(servers: Servers) -> None:
+    async def asks_and_falls_silent(links: Links) -> None:
+        async with database(links) as connection:
+            await connection.fetchval(READ)
+            await asyncio.Event().wait()
+
+    with pytest.raises(UndecidedError, match="neither ends, waits nor asks") as undecided:
+        await explore(
+            asks_and_falls_silent,
+            setup=two_accounts,
+            invariant=accounts_hold(0),
+            servers=servers,
+            bounds=Bounds(silence_seconds=0.3),
+        )
+    stopped = undecided.value.exploration.stopped
+    assert stopped is not None
+    assert [step.text for step in stopped.steps] == [READ]
+    assert READ in str(undecided.value)
 
 
 async def test_whoever_cancels_an_exploration_finds_everything_closed(servers: Servers) -> None:

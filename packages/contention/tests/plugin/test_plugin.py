@@ -1,5 +1,6 @@
 """``contention`` under plain pytest, in processes of its own."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -116,3 +117,28 @@ def test_a_test_that_asks_for_no_servers_hears_how_to_get_them(
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*no servers: ask for the fixtures postgres and redis*"])
+
+
+def test_each_exploration_is_reported_in_a_folder_that_is_asked_for(
+    pytester: pytest.Pytester, write_shop: WriteShop, servers: Servers
+) -> None:
+    write_shop()
+    result = pytester.runpytest_subprocess(*options(servers), "--contention-report=reports")
+    result.assert_outcomes(failed=1)
+    page, document = sorted((pytester.path / "reports").iterdir())
+    assert [page.name, document.name] == [
+        "test_shop--test_no_oversell.html",
+        "test_shop--test_no_oversell.json",
+    ]
+    assert "the invariant does not hold: -1 left" in page.read_text(encoding="utf-8")
+    told = json.loads(document.read_text(encoding="utf-8"))
+    assert told["counterexample"]["token"] == token_in(result)
+
+
+def test_a_file_in_the_place_of_the_report_folder_ends_the_run(
+    pytester: pytest.Pytester, write_shop: WriteShop
+) -> None:
+    write_shop()
+    result = pytester.runpytest_subprocess("--contention-report=test_shop.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "test_shop.py is not a folder" in result.stderr.str()

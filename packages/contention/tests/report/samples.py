@@ -70,6 +70,7 @@ def broken(run: Run, **workers: str) -> Exploration:
         schedules=1_204,
         given_up=37,
         shrinking=12,
+        beside=4,
         counterexample=run,
         seconds=4.25,
     )

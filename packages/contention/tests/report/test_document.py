@@ -62,7 +62,13 @@ def test_the_document_is_as_version_1_has_it() -> None:
             "reason": "sold 2 of 1",
         },
         "workers": {"w1": "buy", "w2": "buy"},
-        "counts": {"schedules": 1204, "finished": 1167, "given_up": 37, "shrinking": 12},
+        "counts": {
+            "schedules": 1204,
+            "finished": 1167,
+            "given_up": 37,
+            "shrinking": 12,
+            "beside": 4,
+        },
         "seconds": 4.25,
         "end": "the first schedule that failed ended the search",
         "notes": ["a note"],
@@ -73,6 +79,7 @@ def test_the_document_is_as_version_1_has_it() -> None:
             "reason": "sold 2 of 1",
             "steps": [step, step | waits],
         },
+        "stopped": None,
     }
 
 

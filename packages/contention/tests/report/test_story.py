@@ -28,7 +28,7 @@ def test_a_lost_update_is_told_step_by_step() -> None:
         "ILLEGAL: the invariant does not hold: sold 2 of 1",
         "  workers  w1 buy, w2 buy",
         "  ran      1,204 schedules in 4.2 s, 37 of them given up early as known; 12 more",
-        "           to shorten the failure",
+        "           to shorten the failure; 4 more to rehearse, repeat and compare",
         "  end      the first schedule that failed ended the search",
         "",
         "  1  w1  SELECT amount FROM stock WHERE item = $1 -- tea  ->  (1)  [shop.py:12]",

@@ -37,11 +37,13 @@ def document(exploration: Exploration, title: str = "") -> dict[str, object]:
             "finished": exploration.finished,
             "given_up": exploration.given_up,
             "shrinking": exploration.shrinking,
+            "beside": exploration.beside,
         },
         "seconds": round(exploration.seconds, 3),
         "end": exploration.end(),
         "notes": list(exploration.notes),
         "counterexample": None if run is None else _run(run),
+        "stopped": None if exploration.stopped is None else _run(exploration.stopped),
     }
 
 

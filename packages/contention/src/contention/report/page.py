@@ -81,13 +81,14 @@ def _search(exploration: Exploration, test: str) -> Iterator[Markup]:
         ("… run to the end", f"{exploration.finished:,}"),
         ("… given up early as known", f"{exploration.given_up:,}"),
         ("more, to shorten the failure", f"{exploration.shrinking:,}"),
+        ("more, to rehearse, repeat and compare", f"{exploration.beside:,}"),
         ("time", f"{exploration.seconds:.1f} s"),
         ("end of the search", exploration.end()),
         *(("note", note) for note in exploration.notes),
     ]
     rows = [(name, text(value)) for name, value in facts]
-    if exploration.counterexample is not None:
-        rows.append(("run it again", joined(_replay(exploration.counterexample, test))))
+    if exploration.shown is not None:
+        rows.append(("run it again", joined(_replay(exploration.shown, test))))
     yield element("h2", text("What was run"))
     yield element(
         "dl",
@@ -110,7 +111,7 @@ def _replay(run: Run, test: str) -> Iterator[Markup]:
 
 
 def _run(exploration: Exploration) -> Iterator[Markup]:
-    run = exploration.counterexample
+    run = exploration.shown
     yield element("h2", text("What happened"), id="run")
     if run is None or not run.steps:
         yield element(

@@ -18,7 +18,9 @@ class Exploration:
         schedules: how many were run in the search, those given up early as known included.
         given_up: how many of them were given up early, since what follows was known.
         shrinking: how many more were run to find a shorter counterexample.
+        beside: how many more were run to rehearse, to repeat, and for the serial orders.
         counterexample: the run that broke the promise, the shortest that was found.
+        stopped: the run in which an undecided search ended; `None` when it did not end in one.
         notes: what a reader should know beside the verdict, as sentences.
         seconds: how long the search took.
     """
@@ -30,9 +32,16 @@ class Exploration:
     schedules: int = 0
     given_up: int = 0
     shrinking: int = 0
+    beside: int = 0
     counterexample: Run | None = None
+    stopped: Run | None = None
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def shown(self) -> Run | None:
+        """The run that a reader wants to see."""
+        return self.counterexample or self.stopped
 
     @property
     def finished(self) -> int:
@@ -50,6 +59,7 @@ class Exploration:
         """Every schedule that was run, counted."""
         given_up = f", {self.given_up:,} of them given up early as known" if self.given_up else ""
         more = f"; {self.shrinking:,} more to shorten the failure" if self.shrinking else ""
+        more += f"; {self.beside:,} more to rehearse, repeat and compare" if self.beside else ""
         return f"{counted(self.schedules, 'schedule')} in {self.seconds:.1f} s{given_up}{more}"
 
     def end(self) -> str:
@@ -78,10 +88,10 @@ class Exploration:
         return [line for name, text in facts if text for line in wrapped(f"  {name:<9}", text)]
 
     def _shown_run(self) -> list[str]:
-        if self.counterexample is None:
+        if self.shown is None:
             return []
-        token = self.counterexample.schedule.token()
-        return ["", *story(self.counterexample.steps), "", f"  replay: {token}", *_HOW_TO_REPLAY]
+        token = self.shown.schedule.token()
+        return ["", *story(self.shown.steps), "", f"  replay: {token}", *_HOW_TO_REPLAY]
 
 
 _HOW_TO_REPLAY: Final = (

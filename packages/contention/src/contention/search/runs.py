@@ -7,11 +7,13 @@ from typing import Final
 from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Run
 from contention.schedulers.scheduler import NotDeterministicError, Scheduler
+from contention.schedulers.serial import SerialScheduler
 from contention.search.start import RUN, Start
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.plans import Plans
+from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Links, Servers
-from contention.wire.stage import SpoiledError, Stage
+from contention.wire.stage import SpoiledError, Stage, StageError
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body
 
@@ -42,7 +44,12 @@ class Ended:
 
 @dataclass(slots=True)
 class Runner:
-    """Runs the same workers from the same start, as often as one likes."""
+    """Runs the same workers from the same start, as often as one likes.
+
+    Attributes:
+        count: how many runs there have been.
+        stopped: the run at which the latest `StageError` was raised, as far as it came.
+    """
 
     loop: VirtualClockLoop
     servers: Servers
@@ -51,6 +58,9 @@ class Runner:
     silence_seconds: float = 5.0
     plans: Plans = field(default_factory=Plans)
     leases_age: bool = True
+    scripts: Scripts = field(default_factory=Scripts)
+    count: int = 0
+    stopped: Run | None = None
 
     @property
     def links(self) -> Links:
@@ -72,6 +82,7 @@ class Runner:
             StageError: the run cannot be judged.
             NotDeterministicError: the scheduler has seen other options after the same choices.
         """
+        self.count += 1
         again: list[Choice] = []
         for attempt in range(1, _MOST_ATTEMPTS + 1):
             is_last = attempt == _MOST_ATTEMPTS
@@ -79,13 +90,26 @@ class Runner:
             choices: list[Choice] = []
             try:
                 return await self._play(stage, scheduler, only, again, choices)
-            except SpoiledError:
-                if is_last:
+            except StageError as error:
+                self.stopped = _told(choices, stage, str(error))
+                if is_last or not isinstance(error, SpoiledError):
                     raise
                 again = choices
             finally:
                 await stage.leave()
         raise AssertionError("the last attempt returns or raises")
+
+    async def rehearse(self) -> Ended:
+        """Run the workers one after another, to learn which scripts they bring to Redis.
+
+        A server that has run for a while knows them; every later run begins with them, and so
+        nobody is told that one is missing, loads it and asks again.
+        """
+        scheduler = SerialScheduler([f"w{number + 1}" for number in range(len(self.workers))])
+        scheduler.start()
+        ended = await self.run(scheduler)
+        self.start.keep(self.scripts.keep())
+        return ended
 
     async def _stage(self, *, takes_any_victim: bool) -> Stage:
         await self.start.restore()
@@ -98,6 +122,7 @@ class Runner:
             self.silence_seconds,
             backends=self.start.backends,
             leases_age=self.leases_age,
+            scripts=self.scripts,
             takes_any_victim=takes_any_victim,
         )
 

@@ -3,11 +3,13 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from contention.model.schedules import Schedule
 from contention.model.steps import Run
 from contention.model.verdicts import Verdict, VerdictKind
 from contention.schedulers.bounded import BoundedScheduler
+from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.schedulers.replay import ReplayScheduler
 from contention.schedulers.scheduler import NotDeterministicError, Scheduler
 from contention.search.determinism import difference
@@ -32,6 +34,12 @@ class Bounds:
     seconds: float = 600.0
     shrinking: int = 100
     silence_seconds: float = 5.0
+
+
+_GLANCE_AFTER: Final = 40
+_GLANCES: Final = ((1, 100), (2, 200))
+"""Most failures need one preemption or two, and a search in depth meets them late: after so many
+schedules without a failure it looks at so many with few preemptions, and then goes on."""
 
 
 class _OutOfBoundsError(Exception):
@@ -60,14 +68,19 @@ class Search:
     async def complete(self, scheduler: Scheduler, known: Sequence[Schedule] = ()) -> None:
         """Try what failed before, then everything; the answer is in the exploration."""
         try:
+            self._cut_reason = (await self.runner.rehearse()).cut_reason
             broken = await self._first_failure(scheduler, known)
             if broken is None:
                 self.exploration.verdict = _verdict(scheduler, self._cut_reason)
             else:
                 await self._report(broken, is_shrunk=not isinstance(scheduler, ReplayScheduler))
         except (StageError, NotDeterministicError, _OutOfBoundsError) as error:
+            if isinstance(error, StageError):
+                self.exploration.stopped = self.runner.stopped
             self._undecided(str(error))
         finally:
+            counted = self.exploration.schedules + self.exploration.shrinking
+            self.exploration.beside = self.runner.count - counted
             self.exploration.seconds = time.monotonic() - self._began_at
 
     async def _first_failure(self, scheduler: Scheduler, known: Sequence[Schedule]) -> Run | None:
@@ -85,15 +98,37 @@ class Search:
         is_first = True
         while scheduler.start():
             self._within_bounds()
-            run = await self._judged(scheduler)
-            self.exploration.schedules += 1
-            self.exploration.given_up += run is None
+            run = await self._searched(scheduler)
             if run is not None and run.reason:
                 return run
             if is_first and run is not None:
                 await self._repeat(run)
             is_first = False
+            in_depth = isinstance(scheduler, ExhaustiveScheduler)
+            if in_depth and self.exploration.schedules == _GLANCE_AFTER:
+                seen = await self._glance()
+                if seen is not None:
+                    return seen
         return None
+
+    async def _glance(self) -> Run | None:
+        """A failure with few preemptions, if one is found soon."""
+        for preemptions, most in _GLANCES:
+            scheduler, left = BoundedScheduler(preemptions), most
+            while left and scheduler.start():
+                self._within_bounds()
+                left -= 1
+                run = await self._searched(scheduler)
+                if run is not None and run.reason:
+                    return run
+        return None
+
+    async def _searched(self, scheduler: Scheduler) -> Run | None:
+        """A run of the search, counted."""
+        run = await self._judged(scheduler)
+        self.exploration.schedules += 1
+        self.exploration.given_up += run is None
+        return run
 
     async def _judged(self, scheduler: Scheduler) -> Run | None:
         """A run with what is wrong with it; `None` for one whose end is known already."""
@@ -132,7 +167,7 @@ class Search:
         found = difference(run.steps, again.run.steps)
         if found.in_shape:
             raise StageError(f"the same schedule does not give the same steps: {found.in_shape}")
-        if found.in_values and found.in_values not in self.exploration.notes:
+        if found.in_values and not self.exploration.notes:
             self.exploration.notes.append(found.in_values)
         return Run(again.run.schedule, again.run.steps, run.reason)
 

@@ -1,6 +1,6 @@
 """The state from which every run begins."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Final
@@ -71,6 +71,10 @@ class Start:
         kept = [] if looking is None else [looking.get_server_pid()]
         await self._database.restore([*self.backends.process_ids, *kept], self._let_go)
         await self._keys.restore()
+
+    def keep(self, scripts: Sequence[bytes]) -> None:
+        """Begin every run with these scripts of Redis loaded."""
+        self._keys.keep(scripts)
 
     async def looking(self) -> "Connection":
         """The kit's own connection to the database of the run; whoever asks does not close it."""

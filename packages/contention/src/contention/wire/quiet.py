@@ -139,6 +139,8 @@ class Quiet:
 
     async def _is_known(self, waiting: Sequence[Lane]) -> bool:
         """Whether the servers say whom everybody waits for who waits."""
+        # A kept backend that serves somebody again has let go of all that it held before.
+        self._leaving -= {lane.process_id for lane in self._open_lanes()}
         if self._leaving:
             if await self._locks.hold_locks(self._leaving):
                 return False
@@ -176,6 +178,10 @@ class Quiet:
 
     def _look_in(self, seconds: float) -> None:
         self._look_at = time.monotonic() + seconds
+
+    def _open_lanes(self) -> list[Lane]:
+        lanes = [lane for actor in self._actors.values() for lane in actor.lanes]
+        return [lane for lane in lanes if lane.is_open]
 
     def _waiting(self) -> list[Lane]:
         return [lane for actor in self._actors.values() for lane in actor.waiting]
@@ -255,7 +261,10 @@ class Quiet:
         }
         hard = await self._locks.holders(process_ids)
         found = cycle_among({str(pid): map(str, holders) for pid, holders in hard.items()})
-        return tuple(lanes[pid] for pid in found)
+        names = [lanes[pid] for pid in found]
+        # Process ids differ from run to run: a circle begins with the first of its workers.
+        first = names.index(min(names)) if names else 0
+        return tuple(names[first:] + names[:first])
 
 
 def _is_in_between(lane: Lane) -> bool:

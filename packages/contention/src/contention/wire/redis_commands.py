@@ -271,14 +271,19 @@ def _script_footprint(
     elif name.startswith("EVAL"):
         sha = scripts.remember(arguments[1])
         text = scripts.text(sha)
-        touched.append((_SCRIPT, sha.encode(), _WRITE))
+        touched.append((_SCRIPT, sha.encode(), _loading(sha, scripts)))
     is_known = text is not None and touches_declared_keys_alone(text)
     return _footprint(touched, database, is_known=is_known)
 
 
+def _loading(sha: str, scripts: Scripts) -> Mode:
+    return _READ if sha in scripts.kept else _WRITE
+
+
 def _cache_footprint(name: str, arguments: Arguments, database: int, scripts: Scripts) -> Footprint:
     if name == "SCRIPT LOAD":
-        return _footprint([(_SCRIPT, scripts.remember(arguments[2]).encode(), _WRITE)], database)
+        sha = scripts.remember(arguments[2])
+        return _footprint([(_SCRIPT, sha.encode(), _loading(sha, scripts))], database)
     return _footprint([(_SCRIPT, sha.lower(), _READ) for sha in arguments[2:]], database)
 
 

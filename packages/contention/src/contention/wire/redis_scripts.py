@@ -25,16 +25,28 @@ _ESCAPES = re.compile(
 
 
 class Scripts:
-    """The texts of scripts that connections of one server have loaded."""
+    """The texts of scripts that connections of one server have loaded.
+
+    Attributes:
+        kept: the SHA-1s of those that every run begins with: to load one again changes nothing.
+    """
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
+        self._sources: dict[str, bytes] = {}
+        self.kept: frozenset[str] = frozenset()
 
     def remember(self, script: bytes) -> str:
         """Keep a script's text; its SHA-1 in hexadecimal."""
         sha = hashlib.sha1(script, usedforsecurity=False).hexdigest()
         self._texts[sha] = script.decode("utf-8", "backslashreplace")
+        self._sources[sha] = script
         return sha
+
+    def keep(self) -> list[bytes]:
+        """The scripts known by now, in the order in which they came: runs begin with them."""
+        self.kept = frozenset(self._sources)
+        return list(self._sources.values())
 
     def text(self, sha: str) -> str | None:
         """The text behind a SHA-1; None when it was loaded out of sight."""

@@ -1,7 +1,8 @@
 """A Redis that goes back to how ``setup`` left it, before every run.
 
 Everything is emptied and put back in one write: keys of every database as DUMP gave them, with
-the time that they had left, and function libraries; scripts are forgotten. Whoever else is
+the time that they had left, and function libraries. Scripts are forgotten, but for those that are
+known from a rehearsal: these are loaded, as on a server that has run for a while. Whoever else is
 connected is cut off first, so that nothing can still arrive. Settings (CONFIG SET) and users (ACL)
 belong to the whole server and are not put back.
 """
@@ -22,7 +23,7 @@ _EMPTY: Final = (
     (b"FUNCTION", b"FLUSH", b"SYNC"),
 )
 _REPLY_SECONDS: Final = 30
-_WELCOME: Final = b"+:"
+_WELCOME: Final = b"+:$"
 """How replies begin that say no error."""
 
 Command = tuple[bytes, ...]
@@ -55,6 +56,12 @@ class KeysStart:
         await start._log_in(server)
         return start
 
+    def keep(self, scripts: Sequence[bytes]) -> None:
+        """Begin every run with these scripts loaded, so that nobody is told that one is missing."""
+        loads = [(b"SCRIPT", b"LOAD", script) for script in scripts]
+        self._data += b"".join(map(_encoded, loads))
+        self._replies += len(loads)
+
     async def restore(self) -> None:
         """Put everything back.
 
@@ -80,6 +87,8 @@ class KeysStart:
                     line = await self._reader.readuntil(b"\r\n")
                     if line[0] not in _WELCOME:
                         raise UnusableServerError(f"Redis refuses to be put back: {line.decode()}")
+                    if line.startswith(b"$"):  # a script's SHA-1
+                        await self._reader.readuntil(b"\r\n")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise UnusableServerError(f"Redis left while it was put back: {error}") from error
 

@@ -72,6 +72,7 @@ class Stage:
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
         backends: serve the workers' connections to PostgreSQL one after another.
         leases_age: whether a time-out of a Redis key may fire at any moment.
+        scripts: of Redis, known from the runs before.
         takes_any_victim: whether a deadlock may end another worker than the one who closed it.
     """
 
@@ -85,6 +86,7 @@ class Stage:
         *,
         backends: Backends | None = None,
         leases_age: bool = True,
+        scripts: Scripts | None = None,
         takes_any_victim: bool = False,
     ) -> None:
         self._loop = loop
@@ -95,7 +97,7 @@ class Stage:
         self._takes_any_victim = takes_any_victim
         self._actors: dict[str, Actor] = {}
         self._gates: list[Gate] = []
-        self._scripts = Scripts()
+        self._scripts = scripts or Scripts()
         self._clients = RedisClients(lambda: Redis.from_url(servers.redis.url))
         self._leases: Leases | None = None
         self._answered: list[_Answered] = []
