@@ -139,8 +139,7 @@ def _layer_differences(
                 period,
                 reached_minor,
                 claim.attachment_minor,
-                f"a layer begins at {claim.attachment_minor}, the one below it ends at "
-                f"{reached_minor}",
+                f"a layer begins {'below' if overlap else 'above'} where the one under it ends",
             )
         reached_minor = max(reached_minor, claim.exhaustion_minor)
 
@@ -157,7 +156,7 @@ def _above_full(
             period,
             full_minor,
             highest_minor,
-            f"the period pays up to {highest_minor}, its full amount is {full_minor}",
+            "the period pays more than its full amount",
         )
 
 
@@ -183,7 +182,7 @@ def _claim_differences(
             period,
             reach_minor,
             paid_minor,
-            f"event {claim.event_id} takes the period to {reach_minor}, not {paid_minor}",
+            f"event {claim.event_id} does not take the period as far as its claim",
         )
 
 
@@ -196,10 +195,10 @@ def _total_differences(
     due_minor = what_is_due.total_minor
     if paid_minor > policy.limit_minor:
         kind, limit_minor = DifferenceKind.ABOVE_LIMIT, policy.limit_minor
-        sentence = f"the policy is paid {paid_minor}, its aggregate limit is {limit_minor}"
+        sentence = "the policy is paid more than its aggregate limit"
         yield Difference(kind, policy.id, None, limit_minor, paid_minor, sentence)
     if paid_minor != due_minor:
         more = paid_minor > due_minor
         kind = DifferenceKind.PAID_TOO_MUCH if more else DifferenceKind.PAID_TOO_LITTLE
-        sentence = f"the policy is paid {paid_minor}, due are {due_minor}"
+        sentence = f"the policy is paid {'more' if more else 'less'} than is due"
         yield Difference(kind, policy.id, None, due_minor, paid_minor, sentence)

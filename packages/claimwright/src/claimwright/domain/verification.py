@@ -169,7 +169,10 @@ def _record_reasons(
 ) -> Iterator[str]:
     width_minor = claim.exhaustion_minor - claim.attachment_minor
     if claim.amount_minor != width_minor:
-        yield f"claim {claim.id} pays {claim.amount_minor}, its layer is {width_minor} wide"
+        yield (
+            f"claim {claim.id} pays {claim.amount_minor} minor units, "
+            f"its layer is {width_minor} wide"
+        )
     if claim.terms_sha256 != terms.sha256:
         yield f"claim {claim.id} was calculated with other terms than its policy's"
     period = period_key(terms.frequency, claim.event_date)
@@ -201,7 +204,7 @@ def _percentages(
         if claim.payout_percentage != due:
             yield _disagreement(
                 claim,
-                f"the layer from {claim.attachment_minor} says {claim.payout_percentage} %, "
+                f"the layer of event {claim.event_id} says {claim.payout_percentage} %, "
                 f"it adds {due} %",
             )
         below += claim.payout_percentage
@@ -233,12 +236,12 @@ def account_differences(
     )
     kind = DifferenceKind.ACCOUNT_DISAGREES
     if paid_minor != total_minor:
-        sentence = f"the policy's account says {paid_minor}, its live claims pay {total_minor}"
+        sentence = "the policy's account does not say what its live claims pay"
         yield Difference(kind, policy_id, None, total_minor, paid_minor or 0, sentence)
     for period in sorted(exhaustion_minor.keys() | periods.keys()):
         layers = periods.get(period, [])
         top_minor = max((claim.exhaustion_minor for claim in layers), default=0)
         account_minor = exhaustion_minor.get(period, 0)
         if account_minor != top_minor:
-            sentence = f"the period's account ends at {account_minor}, its layers at {top_minor}"
+            sentence = "the period's account does not end where its layers do"
             yield Difference(kind, policy_id, period, top_minor, account_minor, sentence)
