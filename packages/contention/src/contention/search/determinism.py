@@ -17,6 +17,8 @@ _LITERALS: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_MADE_UP_NAMES: Final = re.compile(r"__asyncpg_[a-z]+_[0-9a-f]+__")
+"""asyncpg numbers its savepoints through the whole life of a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def difference(first: Sequence[Step], second: Sequence[Step]) -> Difference:
             return Difference(f"only one of the two runs has step {longer.number}, {_told(longer)}")
         if _shape(one) != _shape(other):
             return Difference(f"step {one.number} was {_told(one)}, then {_told(other)}")
-        if not in_values and (one.text, one.result) != (other.text, other.result):
+        if not in_values and _values(one) != _values(other):
             in_values = (
                 f"values differ when the same schedule is run again, first at step {one.number}: "
                 f"{_told(one)}, then {_told(other)}"
@@ -52,7 +54,16 @@ def difference(first: Sequence[Step], second: Sequence[Step]) -> Difference:
 
 
 def _shape(step: Step) -> tuple[object, ...]:
-    return step.actor, step.lane, step.link, step.is_blocked, _LITERALS.sub("?", step.text)
+    text = _LITERALS.sub("?", _named(step.text))
+    return step.actor, step.lane, step.link, step.is_blocked, text
+
+
+def _values(step: Step) -> tuple[str, str]:
+    return _named(step.text), step.result
+
+
+def _named(text: str) -> str:
+    return _MADE_UP_NAMES.sub("?", text)
 
 
 def _told(step: Step) -> str:
