@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from contention.explore import Exploration, NotGreenError, explore
 from contention.model.verdicts import VerdictKind
@@ -15,8 +16,8 @@ from .scenario import Scenario, Truth
 ASYNCPG, *_ = DRIVERS
 
 
-def every_scenario_and_driver() -> Iterator[object]:
-    """All pairs; those beyond one driver a scenario, taken in turn, belong to the longer proof."""
+def pairs() -> Iterator[ParameterSet]:
+    """Every scenario and driver; those beyond one driver a scenario, in turn, are proofs."""
     for number, scenario in enumerate(CORPUS):
         for place, driver in enumerate(DRIVERS):
             is_first = place == number % len(DRIVERS)
@@ -37,7 +38,7 @@ async def found_by(servers: Servers, scenario: Scenario, driver: Driver) -> Expl
         return not_green.exploration
 
 
-@pytest.mark.parametrize(("scenario", "driver"), every_scenario_and_driver())
+@pytest.mark.parametrize(("scenario", "driver"), list(pairs()))
 async def test_the_verdict_is_the_truth(
     servers: Servers, scenario: Scenario, driver: Driver
 ) -> None:

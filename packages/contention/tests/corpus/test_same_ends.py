@@ -1,0 +1,75 @@
+"""Over the whole corpus the reduced search finds every end that the unreduced one finds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from contention.explore import Bounds, explore
+from contention.schedulers.exhaustive import ExhaustiveScheduler
+from contention.wire.servers import Servers
+
+from .corpus import CORPUS
+from .drivers import DRIVERS, Program
+from .machine import Machine, RefusedError
+from .scenario import BusyError, Scenario
+
+ASYNCPG, *_ = DRIVERS
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+_LONG = frozenset({"a lease shorter than the work, with a row lock beneath"})
+"""Unreduced these take minutes."""
+
+
+@dataclass(slots=True)
+class Ends:
+    """Every end that a search came to: tables, keys, and what each worker returned or raised."""
+
+    found: set[str] = field(default_factory=set)
+    results: dict[int, object] = field(default_factory=dict)
+
+    def noting(self, number: int, program: Program) -> Program:
+        """A program whose result is remembered."""
+
+        async def work(machine: Machine) -> None:
+            try:
+                self.results[number] = await program(machine)
+            except (RefusedError, BusyError, AssertionError) as error:
+                self.results[number] = type(error).__name__
+
+        return work
+
+    async def note(self, machine: Machine) -> None:
+        """Remember how a run ended."""
+        tables = {
+            name: sorted(await machine.rows(f"SELECT * FROM {name}"))
+            for (name,) in await machine.rows(_TABLES)
+        }
+        self.found.add(repr((tables, await _contents(machine), sorted(self.results.items()))))
+
+
+async def ends_of(servers: Servers, scenario: Scenario, *, is_reduced: bool) -> set[str]:
+    ends = Ends()
+    workers = [ends.noting(*numbered) for numbered in enumerate(scenario.workers, start=1)]
+    await explore(
+        *[ASYNCPG.worker(program) for program in workers],
+        setup=ASYNCPG.task(scenario.begin),
+        invariant=ASYNCPG.task(ends.note),
+        servers=servers,
+        scheduler=ExhaustiveScheduler(is_reduced=is_reduced),
+        bounds=Bounds(seconds=250),
+    )
+    return ends.found
+
+
+async def _contents(machine: Machine) -> Mapping[str, str | None]:
+    names = sorted(map(str, await machine.keys.ask("KEYS", "*")))
+    return {name: await machine.keys.get(name) for name in names}
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(
+    "scenario", [one for one in CORPUS if one.name not in _LONG], ids=lambda one: one.name
+)
+async def test_the_reduced_search_loses_no_end(servers: Servers, scenario: Scenario) -> None:
+    everything = await ends_of(servers, scenario, is_reduced=False)
+    assert await ends_of(servers, scenario, is_reduced=True) == everything
