@@ -15,6 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from contention.wire.guardian import guarded
 from contention.wire.servers import PostgresServer, RedisServer, Servers, UnusableServerError
 
 EXPLORING: Final[Mapping[str, str]] = MappingProxyType(
@@ -55,12 +56,15 @@ def embedded_servers() -> Iterator[Servers]:
 def own_folder() -> Iterator[Path]:
     """A folder for servers, in memory where there is room unless TMPDIR says where; it is removed.
 
+    Should this process be killed meanwhile, the servers in it are ended and it is removed as well.
+
     The wheel's server, started as root, runs as a user of its own, who has to pass through.
     """
     folder = Path(tempfile.mkdtemp(prefix="contention-", dir=memory_folder()))
     try:
         folder.chmod(0o755)
-        yield folder
+        with guarded(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -93,7 +97,10 @@ def embedded_redis(folder: Path) -> Iterator[RedisServer]:
         raise _not_installed() from None
     socket = folder / "redis.sock"
     server = ValkeyServer(
-        port=0, data_dir=folder / "redis", unix_socket_path=socket, config={"save": ""}
+        port=0,
+        data_dir=folder / "redis",
+        unix_socket_path=socket,
+        config={"save": "", "pidfile": str(folder / "redis.pid")},
     )
     try:
         with signals_held():
