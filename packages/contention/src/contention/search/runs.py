@@ -43,6 +43,19 @@ class Ended:
 
 
 @dataclass(slots=True)
+class _Known:
+    """What a scheduler knows of a run that may have to be taken again.
+
+    Attributes:
+        choices: what it has chosen so far.
+        told: of how many of them it has been told what they did.
+    """
+
+    choices: list[Choice] = field(default_factory=list)
+    told: int = 0
+
+
+@dataclass(slots=True)
 class Runner:
     """Runs the same workers from the same start, as often as one likes.
 
@@ -83,18 +96,19 @@ class Runner:
             NotDeterministicError: the scheduler has seen other options after the same choices.
         """
         self.count += 1
-        again: list[Choice] = []
+        known = _Known()
         for attempt in range(1, _MOST_ATTEMPTS + 1):
             is_last = attempt == _MOST_ATTEMPTS
-            stage = await self._stage(takes_any_victim=is_last)
-            choices: list[Choice] = []
+            stage = await self._stage(takes_any_order=is_last)
             try:
-                return await self._play(stage, scheduler, only, again, choices)
+                return await self._play(stage, scheduler, only, known)
             except StageError as error:
-                self.stopped = _told(choices, stage, str(error))
+                self.stopped = _told(known.choices, stage, str(error))
                 if is_last or not isinstance(error, SpoiledError):
                     raise
-                again = choices
+            except NotDeterministicError:
+                if is_last or not stage.has_queued:
+                    raise
             finally:
                 await stage.leave()
         raise AssertionError("the last attempt returns or raises")
@@ -111,7 +125,7 @@ class Runner:
         self.start.keep(self.scripts.keep())
         return ended
 
-    async def _stage(self, *, takes_any_victim: bool) -> Stage:
+    async def _stage(self, *, takes_any_order: bool) -> Stage:
         await self.start.restore()
         watching = await self.start.looking()
         return Stage(
@@ -123,39 +137,37 @@ class Runner:
             backends=self.start.backends,
             leases_age=self.leases_age,
             scripts=self.scripts,
-            takes_any_victim=takes_any_victim,
+            takes_any_order=takes_any_order,
         )
 
     async def _play(
-        self,
-        stage: Stage,
-        scheduler: Scheduler,
-        only: frozenset[str] | None,
-        again: Sequence[Choice],
-        choices: list[Choice],
+        self, stage: Stage, scheduler: Scheduler, only: frozenset[str] | None, known: _Known
     ) -> Ended:
         """Run to the end.
 
         Args:
             stage: nobody is on it yet.
-            scheduler: says who goes on; it knows all steps of ``again`` but the last.
+            scheduler: says who goes on.
             only: who takes part.
-            again: the choices of an attempt that was spoiled in its last step.
-            choices: those made here, to be filled.
+            known: what the scheduler has said and was told in attempts that were spoiled.
         """
         await stage.enter([self._part_of(number, only) for number in range(len(self.workers))])
+        choices: list[Choice] = []
         while options := stage.options():
             position = len(choices)
-            is_known = position < len(again)
-            chosen = again[position].actor if is_known else scheduler.choose(options)
-            if chosen is None:
-                return Ended(_told(choices, stage), {}, is_given_up=True)
-            if chosen not in options:
-                raise NotDeterministicError(position, [chosen], options)
-            choices.append(Choice(chosen))
-            effect = await stage.step(chosen)
-            if position >= len(again) - 1:
+            if position == len(known.choices):
+                chosen = scheduler.choose(options)
+                if chosen is None:
+                    return Ended(_told(choices, stage), {}, is_given_up=True)
+                known.choices.append(Choice(chosen))
+            choice = known.choices[position]
+            if choice.actor not in options:
+                raise NotDeterministicError(position, [choice.actor], options)
+            choices.append(choice)
+            effect = await stage.step(choice.actor)
+            if position == known.told:
                 scheduler.executed(effect)
+                known.told += 1
         reason = "" if stage.has_ended else await stage.dead_end()
         results = stage.results()
         return Ended(

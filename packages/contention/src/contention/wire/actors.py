@@ -105,6 +105,11 @@ def result_of(reply: Reply) -> str:
     return "; ".join(map(_result, reply.results)) or "done"
 
 
+def has_failed(reply: Reply) -> bool:
+    """Whether the server refused the request."""
+    return reply.error is not None
+
+
 def _result(result: Result) -> str:
     rows = ", ".join(f"({', '.join(row)})" for row in result.rows())
     more = " …" if result.row_count > len(result.sample) else ""

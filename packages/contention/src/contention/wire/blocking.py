@@ -153,6 +153,10 @@ class Wait:
         same = (self.lock_type, self.relation, self.name)
         return same == (other.lock_type, other.relation, other.name)
 
+    def is_behind_in_row(self, other: "Wait") -> bool:
+        """Whether another, who waits as well, is to have the row first that this one waits for."""
+        return self.lock_type == "tuple" and other.process_id in self.blockers
+
     def what(self, statement: str) -> str:
         """What is waited for, as in ``row of accounts``; empty when the server does not say.
 

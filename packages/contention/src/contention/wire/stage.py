@@ -7,7 +7,7 @@ what it asks about.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 
 from contention.model.footprints import NOTHING, Footprint
 from contention.model.steps import Effect, Link, Step
-from contention.wire.actors import LATE_SECONDS, Actor, is_step, result_of, text_of
+from contention.wire.actors import LATE_SECONDS, Actor, has_failed, is_step, result_of, text_of
 from contention.wire.backends import Backends
-from contention.wire.blocking import LockWaits
+from contention.wire.blocking import LockWaits, Wait
 from contention.wire.broker import BrokerKeeper
 from contention.wire.dead_ends import DeadEnds
 from contention.wire.events import Failure
@@ -34,6 +34,7 @@ from contention.wire.redis import RespFraming
 from contention.wire.redis_clients import RedisClients
 from contention.wire.redis_requests import RedisReply, RedisRequest
 from contention.wire.redis_scripts import Scripts
+from contention.wire.row_queues import has_queue, overtaker
 from contention.wire.servers import Links, Servers
 from contention.wire.story import Story
 from contention.wire.virtual_loop import VirtualClockLoop
@@ -73,7 +74,8 @@ class Stage:
         backends: serve the workers' connections to PostgreSQL one after another.
         leases_age: whether a time-out of a Redis key may fire at any moment.
         scripts: of Redis, known from the runs before.
-        takes_any_victim: whether a deadlock may end another worker than the one who closed it.
+        takes_any_order: whether a deadlock may end another worker than the one who closed it, and
+            those who wait for one row may overtake one another.
     """
 
     def __init__(
@@ -87,14 +89,14 @@ class Stage:
         backends: Backends | None = None,
         leases_age: bool = True,
         scripts: Scripts | None = None,
-        takes_any_victim: bool = False,
+        takes_any_order: bool = False,
     ) -> None:
         self._loop = loop
         self._servers = servers
         self._folder = folder
         self._backends = backends
         self._leases_age = leases_age
-        self._takes_any_victim = takes_any_victim
+        self._takes_any_order = takes_any_order
         self._actors: dict[str, Actor] = {}
         self._gates: list[Gate] = []
         self._scripts = scripts or Scripts()
@@ -102,6 +104,8 @@ class Stage:
         self._leases: Leases | None = None
         self._answered: list[_Answered] = []
         self._freed: set[str] = set()
+        self._waits_before: Mapping[str, Wait] = {}
+        self._has_queued = False
         self._sources: dict[str, str] = {}
         self._crowded: set[str] = set()
         self._footprints = FootprintReader(watcher)
@@ -168,6 +172,11 @@ class Stage:
     def ran_out(self) -> list[str]:
         """The keys whose time-outs have fired so far."""
         return [key for step in self.steps if step.link is Link.CLOCK for key in step.touches]
+
+    @property
+    def has_queued(self) -> bool:
+        """Whether several workers waited for one row at once, so that the server had a choice."""
+        return self._has_queued
 
     @property
     def cut_reason(self) -> str:
@@ -326,6 +335,7 @@ class Stage:
     def _begin(self) -> None:
         self._answered = []
         self._freed = set()
+        self._waits_before = self._quiet.waits
 
     def _moved(self, chosen: str) -> frozenset[str]:
         answered = {one.lane.worker for one in self._answered}
@@ -341,7 +351,7 @@ class Stage:
         for one in ordered:
             footprint = await self._touched(one)
             source = self._sources.get(one.lane.name, "")
-            if self._ends.is_wrong_victim(one.lane, one.reply) and not self._takes_any_victim:
+            if self._ends.is_wrong_victim(one.lane, one.reply) and not self._takes_any_order:
                 raise SpoiledError(
                     f"{one.lane.worker} was a deadlock's victim in spite of its wait"
                 )
@@ -356,9 +366,25 @@ class Stage:
                 self._disturb(actor.name, footprint)
             whole = whole.joined([footprint])
         whole = whole.joined([await self._record_waits(), await self._note_leases(ordered)])
+        self._check_queues()
         left = self._footprints.left_behind()
         self._disturb("", left)
         return whole.joined([left])
+
+    def _check_queues(self) -> None:
+        """See that nobody has been overtaken by who asked for the same row later."""
+        waits = self._quiet.waits
+        self._has_queued |= has_queue(waits)
+        lanes = {lane.name: lane for actor in self._actors.values() for lane in actor.waiting}
+        answered = {one.lane.name for one in self._answered if not has_failed(one.reply)}
+
+        def asked_at(name: str) -> int | None:
+            step = self._story.waits(lanes[name]) if name in lanes else None
+            return step.number if step else None
+
+        early = overtaker(self._waits_before, waits, answered, asked_at)
+        if early and not self._takes_any_order:
+            raise SpoiledError(f"{early} overtook another in the queue for a row")
 
     async def _touched(self, one: _Answered) -> Footprint:
         if one.ended is not None:
