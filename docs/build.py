@@ -5,10 +5,11 @@ Run by `make docs`, and with `--check` by a test.
 
 import sys
 from collections.abc import Iterable, Iterator
-from inspect import getdoc
 from pathlib import Path
 
+import contention_pages
 import typer
+from docstrings import cell, first_sentence, section
 from prometheus_client.metrics import MetricWrapperBase
 from typer.cli import get_docs_for_click
 
@@ -54,6 +55,7 @@ def pages() -> dict[str, str]:
         "life-cycle.md": _page("The life of a claim", _life_cycle()),
         "metrics.md": _page("Metrics", _metrics()),
         "settings.md": _page("Settings", _settings()),
+        **{name: _page(*page) for name, page in contention_pages.pages().items()},
     }
 
 
@@ -73,7 +75,7 @@ def _export_columns() -> Iterator[str]:
     yield "In CSV and JSON, amounts and percentages are exact decimal text.\n"
     yield "| column | kind | meaning |\n|---|---|---|"
     for column in COLUMNS:
-        yield f"| `{column.name}` | {column.kind} | {_cell(column.meaning)} |"
+        yield f"| `{column.name}` | {column.kind} | {cell(column.meaning)} |"
     yield "\n| kind | in Parquet |\n|---|---|"
     for kind, name in PARQUET_TYPES.items():
         yield f"| {kind} | `{name}` |"
@@ -94,7 +96,7 @@ def _exits() -> Iterator[str]:
     yield "| error | code | meaning |\n|---|---|---|"
     for kind in sorted(_tree(ClaimwrightError), key=lambda kind: kind.__name__):
         code = next(EXIT_OF_ERROR[base] for base in kind.__mro__ if base in EXIT_OF_ERROR)
-        yield f"| `{kind.__name__}` | {code.value} | {_first_sentence(kind)} |"
+        yield f"| `{kind.__name__}` | {code.value} | {first_sentence(kind)} |"
     yield from _json_errors()
 
 
@@ -147,41 +149,17 @@ def _metrics() -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield "Read once from the environment; an unknown variable of the prefix is an error.\n"
     yield "| variable | default | meaning |\n|---|---|---|"
-    meanings = _attributes(Settings)
+    meanings = section(Settings, "Attributes")
     for name, info in Settings.model_fields.items():
         default = "" if info.default_factory else info.default
         shown = f"`{default}`" if isinstance(default, int | float) else ""
         yield f"| `{PREFIX}{name.upper()}` | {shown} | {meanings.get(name, '')} |"
 
 
-def _attributes(kind: type) -> dict[str, str]:
-    """The attributes that a class's docstring describes."""
-    described = (getdoc(kind) or "").partition("Attributes:\n")[2]
-    meanings: dict[str, str] = {}
-    name = ""
-    for line in described.splitlines():
-        if line.startswith("    ") and not line.startswith("     "):
-            name, _, text = line.strip().partition(": ")
-            meanings[name] = text
-        elif line.strip() and name:
-            meanings[name] += " " + line.strip()
-        elif not line.strip():
-            break
-    return meanings
-
-
 def _tree(root: type[ClaimwrightError]) -> Iterator[type[ClaimwrightError]]:
     yield root
     for child in root.__subclasses__():
         yield from _tree(child)
-
-
-def _first_sentence(kind: type) -> str:
-    return _cell((getdoc(kind) or "").partition("\n\n")[0])
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 if __name__ == "__main__":
