@@ -21,7 +21,10 @@ PAGE = 100
 Limit = Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="Rows of a page.")]
 Quarantine = Annotated[
     Path | None,
-    typer.Option(help="Where refused rows go; default: beside FILE, as FILE.quarantine.csv."),
+    typer.Option(
+        help="Where refused rows go; default: beside FILE, as FILE.quarantine.csv; "
+        "those of a pipe, into the current folder."
+    ),
 ]
 QuarantineMib = Annotated[
     int,

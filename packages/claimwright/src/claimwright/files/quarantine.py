@@ -20,8 +20,14 @@ _MIB: Final = 2**20
 
 
 def quarantine_beside(source: Path) -> Path:
-    """Where the refused rows of a file go unless somebody says otherwise."""
-    return source.with_name(f"{source.name}.quarantine.csv")
+    """Where the refused rows of a file go unless somebody says otherwise.
+
+    Those of a pipe or a device go to the current folder: what is beside ``/dev/stdin`` is no place
+    for them.
+    """
+    name = f"{source.name}.quarantine.csv"
+    is_special = source.exists() and not source.is_file()
+    return Path(name) if is_special else source.with_name(name)
 
 
 class QuarantineFile:
