@@ -36,7 +36,8 @@ class InvariantJudge:
     async def objection(self, runner: Runner, ended: Ended) -> str:  # noqa: ARG002 - a judge's signature
         """What the invariant says."""
         try:
-            verdict = await self.invariant(runner.links)
+            async with runner.start.links() as links:
+                verdict = await self.invariant(links)
         except AssertionError as error:
             return f"the invariant does not hold: {str(error) or 'an assertion failed'}"
         return "the invariant does not hold" if verdict is False else ""

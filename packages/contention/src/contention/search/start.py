@@ -1,12 +1,14 @@
 """The state from which every run begins."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Final
 
 from contention.wire.backends import Backends
 from contention.wire.embedded import memory_folder
+from contention.wire.open_gate import OpenGate
 from contention.wire.own_connections import connect_postgres, connect_redis
 from contention.wire.restore_database import DatabaseStart
 from contention.wire.restore_keys import KeysStart
@@ -38,7 +40,7 @@ class Start:
     """
 
     def __init__(self, servers: Servers, database: DatabaseStart, keys: KeysStart) -> None:
-        self.backends = Backends()
+        self.backends = Backends(self._forget_lookers)
         self._folder = TemporaryDirectory(
             prefix="ct-", dir=memory_folder(), ignore_cleanup_errors=True
         )
@@ -46,6 +48,7 @@ class Start:
         self._database = database
         self._keys = keys
         self._looking: Connection | None = None
+        self._gate: OpenGate | None = None
 
     @classmethod
     async def made_by(cls, setup: Setup | None, servers: Servers, admin: "Connection") -> "Start":
@@ -67,9 +70,12 @@ class Start:
 
     async def restore(self) -> None:
         """Make everything as it was at the start."""
-        looking = self._looking
-        kept = [] if looking is None else [looking.get_server_pid()]
-        await self._database.restore([*self.backends.process_ids, *kept], self._let_go)
+        kept = self.backends.process_ids
+        if self._looking is not None:
+            kept.append(self._looking.get_server_pid())
+        if self._gate is not None:
+            kept += self._gate.process_ids
+        await self._database.restore(kept, self._let_go)
         await self._keys.restore()
 
     def keep(self, scripts: Sequence[bytes]) -> None:
@@ -82,6 +88,21 @@ class Start:
             self._looking = await connect(self._servers, RUN)
         return self._looking
 
+    @asynccontextmanager
+    async def links(self) -> AsyncIterator[Links]:
+        """Addresses for who looks at the end of a run; nothing of the look is left after it.
+
+        Raises:
+            StageError: PostgreSQL was looked at in a way that cannot be understood.
+        """
+        own = self._servers.postgres.using(RUN)
+        if self._gate is None:
+            self._gate = await OpenGate.to(own, self.new_folder())
+        try:
+            yield Servers(self._gate.server, self._servers.redis).links
+        finally:
+            await self._gate.empty()
+
     def new_folder(self) -> Path:
         """An empty folder for the sockets of a run's gates."""
         return Path(mkdtemp(dir=self._folder.name))
@@ -89,15 +110,22 @@ class Start:
     async def close(self) -> None:
         """Close what stayed open."""
         self._let_go()
+        if self._gate is not None:
+            self._gate.close()
         self._folder.cleanup()
         await self._keys.close()
         await self._database.close()
 
     def _let_go(self) -> None:
         self.backends.close()
+        self._forget_lookers()
         if self._looking is not None:
             self._looking.terminate()
             self._looking = None
+
+    def _forget_lookers(self) -> None:
+        if self._gate is not None:
+            self._gate.forget()
 
 
 async def drop(admin: "Connection") -> None:

@@ -141,10 +141,15 @@ class Backend(asyncio.Protocol):
 
 
 class Backends:
-    """Idle backends of one server, by the words that opened them."""
+    """Idle backends of one server, by the words that opened them.
 
-    def __init__(self) -> None:
+    Args:
+        when_outdated: called when new sessions may begin with something else from now on.
+    """
+
+    def __init__(self, when_outdated: Callable[[], object] = lambda: None) -> None:
         self.is_enabled = True
+        self._when_outdated = when_outdated
         self._idle: dict[bytes, list[Backend]] = {}
         self._spoilt: set[int] = set()
         self._traced: set[Backend] = set()
@@ -177,6 +182,7 @@ class Backends:
         if any(map(_CHANGES_BEGINNINGS.search, texts)):
             self._traced.add(backend)
             self.close()
+            self._when_outdated()
 
     def retire(self, backend: Backend, lane: "Lane") -> bool:
         """Keep the backend of a connection that ends, if it can be; else nothing is done.
@@ -199,7 +205,7 @@ class Backends:
         def when_reset(is_done: bool) -> None:  # noqa: FBT001 - a callback
             if is_done:
                 self._keep(backend)
-            lane.server_retired()
+            lane.server_retired(has_let_go=is_done)
 
         status = lane.transaction_status
         backend.reset(is_in_transaction=status != "I", when_reset=when_reset)

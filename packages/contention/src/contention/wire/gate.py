@@ -104,11 +104,17 @@ class Gate:
         for task in self._connecting:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
-        for lane in self.lanes:
-            await lane.end()
-            lane.close()
+        await self.empty()
         if self._listener is not None:
             await self._listener.wait_closed()
+
+    async def empty(self) -> None:
+        """Cut every connection that there is, and go on listening."""
+        while self.lanes:
+            lane = self.lanes[0]
+            await lane.end()
+            lane.close()
+            self.lanes.remove(lane)
 
     def _client_side(self) -> _ClientSide:
         return _ClientSide(self._open_lane, self._connect)

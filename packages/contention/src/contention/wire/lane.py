@@ -82,6 +82,7 @@ class Lane:
         start_up: what the client asked of PostgreSQL when it opened the connection, by name.
         start_up_packet: the same as it was sent.
         greeting: what the server said until the session was ready.
+        has_let_go: whether the server has said that nothing of the session is left, locks included.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Lane:
         self.start_up: Mapping[str, str] = {}
         self.start_up_packet = b""
         self.greeting = bytearray()
+        self.has_let_go = False
         self._keeper = keeper
         self._backends = backends
         self._backend: Backend | None = None
@@ -212,8 +214,9 @@ class Lane:
         self.from_server(greeting)
         self._pass_on()
 
-    def server_retired(self) -> None:
-        """Nothing of the session is left."""
+    def server_retired(self, *, has_let_go: bool) -> None:
+        """Nothing of the session is left, or its backend went away while that was undone."""
+        self.has_let_go = has_let_go
         self._gone()
 
     def from_client(self, data: bytes) -> None:

@@ -97,9 +97,9 @@ class Quiet:
         self._failures.append(f"{lane.worker}: {failure}")
 
     def closed(self, lane: Lane) -> None:
-        """A connection is gone; its backend holds its locks until it has noticed that."""
+        """A connection is gone; its backend may hold its locks until it has noticed that."""
         self.moved(lane.worker)
-        if lane.process_id is not None:
+        if lane.process_id is not None and not lane.has_let_go:
             self._leaving.add(lane.process_id)
 
     async def comes(self) -> None:
