@@ -12,7 +12,7 @@ from contention.wire.servers import Servers
 from .corpus import CORPUS
 from .drivers import DRIVERS, Program
 from .machine import Machine, RefusedError
-from .scenario import BusyError, Scenario
+from .scenario import BusyError, Scenario, Truth
 
 ASYNCPG, *_ = DRIVERS
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
@@ -73,3 +73,28 @@ async def _contents(machine: Machine) -> Mapping[str, str | None]:
 async def test_the_reduced_search_loses_no_end(servers: Servers, scenario: Scenario) -> None:
     everything = await ends_of(servers, scenario, is_reduced=False)
     assert await ends_of(servers, scenario, is_reduced=True) == everything
+
+
+async def double(machine: Machine) -> None:
+    async with machine.transaction():
+        await machine.execute("UPDATE accounts SET amount = amount * $1", 2)
+
+
+async def add_one_alone(machine: Machine) -> None:
+    async with machine.transaction():
+        await machine.execute("LOCK TABLE accounts IN EXCLUSIVE MODE")
+        await machine.execute("UPDATE accounts SET amount = amount + 1")
+
+
+async def test_to_prepare_a_statement_is_not_to_come_first(servers: Servers) -> None:
+    one_account = "CREATE TABLE accounts (amount int); INSERT INTO accounts VALUES (1)"
+    scenario = Scenario("", Truth.HOLDS, "", (double, add_one_alone), one_account)
+    ends = await ends_of(servers, scenario, is_reduced=True)
+    assert len(ends) == 2, ends
+
+
+async def test_numbers_that_a_driver_gives_to_savepoints_are_no_difference(
+    servers: Servers,
+) -> None:
+    (scenario,) = (one for one in CORPUS if "savepoint" in one.name)
+    assert len(await ends_of(servers, scenario, is_reduced=True)) > 1

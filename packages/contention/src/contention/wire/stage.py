@@ -29,6 +29,7 @@ from contention.wire.leases import AGE, Leases, RanOutError
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.polls import Asked, looks, touched_by
 from contention.wire.postgres import PostgresFraming
+from contention.wire.preparations import Preparations
 from contention.wire.quiet import Quiet, SpoiledError, StageError
 from contention.wire.redis import RespFraming
 from contention.wire.redis_clients import RedisClients
@@ -108,6 +109,7 @@ class Stage:
         self._has_queued = False
         self._sources: dict[str, str] = {}
         self._crowded: set[str] = set()
+        self._preparations = Preparations()
         self._footprints = FootprintReader(watcher)
         self._story = Story()
         locks = LockWaits(watcher.connection)
@@ -126,17 +128,20 @@ class Stage:
         self._quiet.moved(lane.worker)
 
     def arrived(self, lane: Lane, request: Request) -> bool:
-        """A request came; only steps are held."""
+        """A request came; only steps are held, and what prepares one inside a transaction."""
         self._quiet.arrived(lane, request)
         self._footprints.saw(lane, request)
-        return not self._is_step(lane, request)
+        if self._is_step(lane, request):
+            return self._preparations.are_followed_on(lane)
+        return not self._preparations.take(lane, request)
 
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
         """A reply has ended."""
         self._quiet.moved(lane.worker)
         if lane.name in self._quiet.waits:
             self._freed.add(lane.worker)
-        if self._is_step(lane, request):
+        has_failed = self._preparations.have_failed(lane, request, reply)
+        if has_failed or self._is_step(lane, request):
             ended = self._footprints.ended(lane, request)
             self._answered.append(_Answered(lane, request, reply, ended))
         else:
@@ -289,6 +294,7 @@ class Stage:
         held = lane.held
         assert held is not None  # noqa: S101 - the lane is one that holds
         self._sources[lane.name] = self._source(actor, text_of(held))
+        self._preparations.go_on(lane, held)
         lane.let_pass()
         await self._quiet.comes()
         footprint = await self._record(name)
@@ -335,6 +341,7 @@ class Stage:
     def _begin(self) -> None:
         self._answered = []
         self._freed = set()
+        self._preparations.forget()
         self._waits_before = self._quiet.waits
 
     def _moved(self, chosen: str) -> frozenset[str]:
