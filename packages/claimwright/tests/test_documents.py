@@ -31,7 +31,12 @@ def test_the_generated_pages_are_up_to_date() -> None:
 
 
 def documents() -> list[Path]:
-    return [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    faces = [
+        ROOT / "README.md",
+        ROOT / "ARCHITECTURE.md",
+        *sorted(ROOT.glob("packages/*/README.md")),
+    ]
+    return [*faces, *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 def relative_links(document: Path) -> Iterator[str]:
