@@ -112,6 +112,7 @@ SCENARIOS = (
         "1 1 ! 2 2* 1 1",
         (add_under_a_lease(f"{READ} FOR UPDATE"),) * 2,
         ACCOUNTS,
+        is_long=True,
     ),
     Scenario(
         "a cache written after the commit",

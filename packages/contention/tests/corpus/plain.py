@@ -6,7 +6,7 @@ statements, and whether it waits for somebody is read in ``pg_stat_activity``.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -143,6 +143,7 @@ class Stage:
     servers: Servers
     connection: "Connection"
     client: redis.asyncio.Redis
+    _serial: dict[tuple[int, ...], End] = field(default_factory=dict)
 
     async def conducted(self) -> End:
         """The end of the scenario's own order."""
@@ -157,11 +158,13 @@ class Stage:
             await conductor.conduct(self.scenario.order)
         return await self._end({number: task.result() for number, task in tasks.items()})
 
-    async def serial(self, order: Sequence[int]) -> End:
+    async def serial(self, order: tuple[int, ...]) -> End:
         """The end when one worker begins after the other has ended."""
-        await self._begin()
-        results = {number: await self._play(number) for number in order}
-        return await self._end({number: results[number] for number in sorted(results)})
+        if order not in self._serial:
+            await self._begin()
+            results = {number: await self._play(number) for number in order}
+            self._serial[order] = await self._end(dict(sorted(results.items())))
+        return self._serial[order]
 
     async def is_right(self, end: End) -> bool:
         """Whether the scenario allows the latest end: by its invariant, or as a serial order's."""

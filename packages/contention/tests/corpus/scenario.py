@@ -37,6 +37,7 @@ class Scenario:
         keys: of Redis, at the start.
         invariant: fails by an `AssertionError`; without it some serial order must end the same.
         may_raise: what a worker may end with.
+        is_long: whether a search takes hundreds of schedules, and an unreduced one minutes.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Scenario:
     keys: Mapping[str, Value] = field(default_factory=dict)
     invariant: Program | None = None
     may_raise: tuple[type[Exception], ...] = ()
+    is_long: bool = False
 
     async def begin(self, machine: Machine) -> None:
         """Make the state to begin with, on empty servers."""

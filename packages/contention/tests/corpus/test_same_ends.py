@@ -16,8 +16,6 @@ from .scenario import BusyError, Scenario, Truth
 
 ASYNCPG, *_ = DRIVERS
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
-_LONG = frozenset({"a lease shorter than the work, with a row lock beneath"})
-"""Unreduced these take minutes."""
 
 
 @dataclass(slots=True)
@@ -68,7 +66,7 @@ async def _contents(machine: Machine) -> Mapping[str, str | None]:
 
 @pytest.mark.prove
 @pytest.mark.parametrize(
-    "scenario", [one for one in CORPUS if one.name not in _LONG], ids=lambda one: one.name
+    "scenario", [one for one in CORPUS if not one.is_long], ids=lambda one: one.name
 )
 async def test_the_reduced_search_loses_no_end(servers: Servers, scenario: Scenario) -> None:
     everything = await ends_of(servers, scenario, is_reduced=False)
