@@ -29,7 +29,7 @@ $(VENV)/.packages: $(VENV)/.dependencies $(SOURCES)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --force-reinstall ./packages/claimwright ./packages/contention
 	@touch $@
 
-setup: $(VENV)/.packages ## Build the virtual environment and install both packages
+setup: $(VENV)/.packages ## Build the virtual environment and install both packages, claimwright and contention
 
 demo: setup ## Settle a year of real New York weather and show what was paid
 	@$(BIN)/claimwright demo
