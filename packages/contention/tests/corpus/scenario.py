@@ -37,7 +37,7 @@ class Scenario:
         keys: of Redis, at the start.
         invariant: fails by an `AssertionError`; without it some serial order must end the same.
         may_raise: what a worker may end with.
-        is_long: whether a search takes hundreds of schedules, and an unreduced one minutes.
+        is_long: whether a search takes hundreds of schedules.
     """
 
     name: str
@@ -49,6 +49,11 @@ class Scenario:
     invariant: Program | None = None
     may_raise: tuple[type[Exception], ...] = ()
     is_long: bool = False
+
+    @property
+    def has_leases(self) -> bool:
+        """Whether the time-out of a key may fire."""
+        return "!" in self.order
 
     async def begin(self, machine: Machine) -> None:
         """Make the state to begin with, on empty servers."""
