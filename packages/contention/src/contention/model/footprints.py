@@ -162,7 +162,10 @@ class Footprint:
 
     def joined(self, others: Iterable["Footprint"]) -> "Footprint":
         """The footprint of steps that happen as one."""
-        everything = (self, *others)
+        more = [other for other in others if not other.is_empty]
+        if not more:
+            return self
+        everything = (self, *more)
         return Footprint(
             tuple(touch for footprint in everything for touch in footprint.touches),
             all(footprint.is_known for footprint in everything),

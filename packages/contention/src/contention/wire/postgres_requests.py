@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from contention.wire.postgres_lifecycle import CLIENT_MESSAGES, ReplyState
 from contention.wire.postgres_messages import (
@@ -23,6 +24,8 @@ SAMPLE_ROWS = 3
 SAMPLE_ROW_BYTES = 4096
 """A longer row is only counted."""
 _NO_SAMPLE_ENCODING = "utf-8"
+_LONG_BYTES = 4096
+"""A Bind is read again each time from this length on: it is not worth the room."""
 
 
 class RequestKind(StrEnum):
@@ -73,26 +76,40 @@ class Portal:
     def parameters(self) -> tuple[str, ...]:
         """The bound values as SQL literals, each of bounded length."""
         oids = self.statement.type_oids
-        return tuple(
-            readable(
-                value,
-                oids[index] if index < len(oids) else 0,
-                is_binary=is_binary,
-                encoding=self.encoding,
-            )
-            for index, (value, is_binary) in enumerate(self._values()[0])
-        )
+        if len(self.bind) > _LONG_BYTES:
+            return _literals.__wrapped__(self.bind, self.values_at, oids, self.encoding)
+        return _literals(self.bind, self.values_at, oids, self.encoding)
 
     def result_formats(self) -> tuple[bool, ...]:
         """Whether the columns of the result are binary."""
-        return self._values()[1]
+        return _values(self.bind, self.values_at)[1]
 
-    def _values(self) -> tuple[list[tuple[bytes | None, bool]], tuple[bool, ...]]:
-        """What is bound; nothing for a Bind that cannot be read, which the server refuses."""
-        try:
-            return read_bind_values(self.bind, self.values_at) if self.bind else ([], ())
-        except BROKEN_BODY:
-            return [], ()
+
+# Every run of a search binds the same few values.
+@lru_cache(maxsize=256)
+def _literals(
+    bind: bytes, values_at: int, type_oids: tuple[int, ...], encoding: str
+) -> tuple[str, ...]:
+    """The values in the body of a Bind as SQL literals."""
+    return tuple(
+        readable(
+            value,
+            type_oids[index] if index < len(type_oids) else 0,
+            is_binary=is_binary,
+            encoding=encoding,
+        )
+        for index, (value, is_binary) in enumerate(_values(bind, values_at)[0])
+    )
+
+
+def _values(
+    bind: bytes, values_at: int
+) -> tuple[list[tuple[bytes | None, bool]], tuple[bool, ...]]:
+    """What is bound; nothing for a Bind that cannot be read, which the server refuses."""
+    try:
+        return read_bind_values(bind, values_at) if bind else ([], ())
+    except BROKEN_BODY:
+        return [], ()
 
 
 @dataclass(frozen=True, slots=True)

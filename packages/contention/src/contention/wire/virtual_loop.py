@@ -92,6 +92,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         if self._end_limits(now):
             return GO_ON
         wait = self._run_clock(passed) if self.observer is None else self.observer()
+        if not self._limits:
+            return wait
         return min([wait, *(max(GO_ON, at - now) for at, _ in self._limits)])
 
     def _run_clock(self, passed_seconds: float) -> float:
@@ -101,6 +103,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return min(_LONGEST_WAIT_SECONDS, max(GO_ON, wait))
 
     def _end_limits(self, now: float) -> bool:
+        if not self._limits:
+            return False
         over = [future for at, future in self._limits if at <= now and not future.done()]
         self._limits = [one for one in self._limits if one[0] > now and not one[1].done()]
         for future in over:
