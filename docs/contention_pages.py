@@ -53,7 +53,7 @@ def _commands() -> Iterator[str]:
 
 
 def _explore() -> Iterator[str]:
-    yield f"```python\n{_call(explore)}\n```\n"
+    yield f"```python\n{_call_in_lines(explore)}\n```\n"
     yield f"{first_sentence(explore)}\n"
     yield "| argument | default | meaning |\n|---|---|---|"
     defaults = {name: _default(one) for name, one in signature(explore).parameters.items()}
@@ -140,6 +140,12 @@ def _options() -> Iterator[tuple[str, str, str]]:
     for name, attributes in declared.options:
         text = attributes["help"].replace("%(default)s", attributes.get("default", ""))
         yield name, attributes["metavar"], text
+
+
+def _call_in_lines(called: Callable[..., object]) -> str:
+    """How it is called, a line for each argument."""
+    lines = "".join(f"    {_shown(one)},\n" for one in signature(called).parameters.values())
+    return f"{called.__name__}(\n{lines})"
 
 
 def _call(called: Callable[..., object]) -> str:
