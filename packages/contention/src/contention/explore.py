@@ -166,6 +166,7 @@ class _Job:
                 self._workers,
                 self._bounds.silence_seconds,
                 leases_age=self._leases_age,
+                ends_age=isinstance(self._judge, InvariantJudge),
             )
             search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
             await search.complete(*self._schedules())

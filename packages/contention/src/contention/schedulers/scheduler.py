@@ -36,8 +36,8 @@ class Scheduler(Protocol):
 
     An option stays one until it is chosen, unless a step that touches what it would touch takes it
     away (a lease that is given back runs out no more), or it is a poll that would get the same
-    answer again while somebody else can go on. So a lease that may run out is an option until all
-    others have ended, too.
+    answer again while somebody else can go on. Where it matters what leases are left at the end, a
+    lease that may run out is an option until the run is over, which is an option of its own then.
     """
 
     @property

@@ -1,6 +1,7 @@
 """One run: everybody from the start, one request at a time, as a scheduler says."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,6 +10,8 @@ from contention.model.steps import Run
 from contention.schedulers.scheduler import NotDeterministicError, Scheduler
 from contention.schedulers.serial import SerialScheduler
 from contention.search.start import RUN, Start
+from contention.wire.leases import END
+from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.plans import Plans
 from contention.wire.redis_scripts import Scripts
@@ -17,8 +20,14 @@ from contention.wire.stage import SpoiledError, Stage, StageError
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body
 
+MOST_LESSONS: Final = 20
+TOO_MANY_LESSONS: Final = f"the workers did something new {MOST_LESSONS} times over"
 _MOST_ATTEMPTS: Final = 4
 """So often the same steps are tried when the servers' own clocks come in between."""
+
+
+class LearnedError(Exception):
+    """A run has shown that more has to be tried in every run: the search begins again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +58,12 @@ class _Known:
     Attributes:
         choices: what it has chosen so far.
         told: of how many of them it has been told what they did.
+        questions: of the latest attempt, see `Stage.questions`.
     """
 
     choices: list[Choice] = field(default_factory=list)
     told: int = 0
+    questions: dict[Poll, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,6 +72,8 @@ class Runner:
 
     Attributes:
         count: how many runs there have been.
+        ends_age: see `Stage`.
+        lessons: what the runs so far have taught about the workers.
         stopped: the run at which the latest `StageError` was raised, as far as it came.
     """
 
@@ -71,7 +84,9 @@ class Runner:
     silence_seconds: float = 5.0
     plans: Plans = field(default_factory=Plans)
     leases_age: bool = True
+    ends_age: bool = False
     scripts: Scripts = field(default_factory=Scripts)
+    lessons: Lessons = field(default_factory=Lessons)
     count: int = 0
     stopped: Run | None = None
 
@@ -94,12 +109,27 @@ class Runner:
         Raises:
             StageError: the run cannot be judged.
             NotDeterministicError: the scheduler has seen other options after the same choices.
+            LearnedError: more has to be tried in every run than was tried in this one.
         """
         self.count += 1
         known = _Known()
+        try:
+            ended = await self._attempts(scheduler, only, known)
+        except (StageError, NotDeterministicError):
+            await self._try_out(known, only)
+            raise
+        if not known.questions:
+            return ended
+        await self._try_out(known, only)
+        # What has been tried out has left an end of its own, which is nobody's to judge.
+        return ended if ended.is_given_up else await self._attempts(scheduler, only, known)
+
+    async def _attempts(
+        self, scheduler: Scheduler, only: frozenset[str] | None, known: _Known
+    ) -> Ended:
         for attempt in range(1, _MOST_ATTEMPTS + 1):
             is_last = attempt == _MOST_ATTEMPTS
-            stage = await self._stage(takes_any_order=is_last)
+            stage = await self._stage(self.lessons, takes_any_order=is_last)
             try:
                 return await self._play(stage, scheduler, only, known)
             except StageError as error:
@@ -110,8 +140,38 @@ class Runner:
                 if is_last or not stage.has_queued:
                     raise
             finally:
+                known.questions = dict(stage.questions)
                 await stage.leave()
         raise AssertionError("the last attempt returns or raises")
+
+    async def _try_out(self, known: _Known, only: frozenset[str] | None) -> None:
+        """Find out how often those ask in vain who were left out of a run.
+
+        Raises:
+            LearnedError: somebody gives up, so that more has to be tried in every run.
+        """
+        is_new = False
+        for poll, position in known.questions.items():
+            tries = await self._tries(poll, known.choices[:position], only)
+            self.lessons.tries[poll] = tries
+            is_new |= tries is not None
+        if is_new:
+            raise LearnedError
+
+    async def _tries(
+        self, poll: Poll, choices: Sequence[Choice], only: frozenset[str] | None
+    ) -> int | None:
+        self.count += 1
+        stage = await self._stage(self.lessons.while_asking(poll), takes_any_order=True)
+        try:
+            await stage.enter([self._part_of(number, only) for number in range(len(self.workers))])
+            for position, choice in enumerate(choices):
+                if choice.actor not in (options := stage.options()):
+                    raise NotDeterministicError(position, [choice.actor], options)
+                await stage.step(choice.actor)
+            return await stage.tries_of(poll.worker)
+        finally:
+            await stage.leave()
 
     async def rehearse(self) -> Ended:
         """Run the workers one after another, to learn which scripts they bring to Redis.
@@ -119,13 +179,22 @@ class Runner:
         A server that has run for a while knows them; every later run begins with them, and so
         nobody is told that one is missing, loads it and asks again.
         """
-        scheduler = SerialScheduler([f"w{number + 1}" for number in range(len(self.workers))])
-        scheduler.start()
-        ended = await self.run(scheduler)
+        ended = await self._rehearsed()
         self.start.keep(self.scripts.keep())
         return ended
 
-    async def _stage(self, *, takes_any_order: bool) -> Stage:
+    async def _rehearsed(self) -> Ended:
+        for _ in range(MOST_LESSONS):
+            scheduler = SerialScheduler([*self._names(), END])
+            scheduler.start()
+            with suppress(LearnedError):
+                return await self.run(scheduler)
+        raise StageError(TOO_MANY_LESSONS)
+
+    def _names(self) -> list[str]:
+        return [f"w{number + 1}" for number in range(len(self.workers))]
+
+    async def _stage(self, lessons: Lessons, *, takes_any_order: bool) -> Stage:
         await self.start.restore()
         watching = await self.start.looking()
         return Stage(
@@ -136,7 +205,9 @@ class Runner:
             self.silence_seconds,
             backends=self.start.backends,
             leases_age=self.leases_age,
+            ends_age=self.ends_age,
             scripts=self.scripts,
+            lessons=lessons,
             takes_any_order=takes_any_order,
         )
 
@@ -158,7 +229,7 @@ class Runner:
             if position == len(known.choices):
                 chosen = scheduler.choose(options)
                 if chosen is None:
-                    return Ended(_told(choices, stage), {}, is_given_up=True)
+                    return _given_up(choices, stage)
                 known.choices.append(Choice(chosen))
             choice = known.choices[position]
             if choice.actor not in options:
@@ -187,5 +258,10 @@ async def _stay_away(_links: Links) -> None:
     """A worker that takes no part."""
 
 
+def _given_up(choices: Sequence[Choice], stage: Stage) -> Ended:
+    return Ended(_told(choices, stage), {}, cut_reason=stage.cut_reason, is_given_up=True)
+
+
 def _told(choices: Sequence[Choice], stage: Stage, reason: str = "") -> Run:
-    return Run(Schedule(tuple(choices)), tuple(stage.steps), reason)
+    made = tuple(choice for choice in choices if choice.actor != END)
+    return Run(Schedule(made), tuple(stage.steps), reason)

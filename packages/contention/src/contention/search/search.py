@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,13 @@ from contention.schedulers.scheduler import NotDeterministicError, Scheduler
 from contention.search.determinism import difference
 from contention.search.exploration import Exploration
 from contention.search.judges import Judge
-from contention.search.runs import Ended, Runner
+from contention.search.runs import (
+    MOST_LESSONS,
+    TOO_MANY_LESSONS,
+    Ended,
+    LearnedError,
+    Runner,
+)
 from contention.wire.stage import StageError
 
 
@@ -69,11 +76,7 @@ class Search:
         """Try what failed before, then everything; the answer is in the exploration."""
         try:
             self._cut_reason = (await self.runner.rehearse()).cut_reason
-            broken = await self._first_failure(scheduler, known)
-            if broken is None:
-                self.exploration.verdict = _verdict(scheduler, self._cut_reason)
-            else:
-                await self._report(broken, is_shrunk=not isinstance(scheduler, ReplayScheduler))
+            await self._search(scheduler, known)
         except (StageError, NotDeterministicError, _OutOfBoundsError) as error:
             if isinstance(error, StageError):
                 self.exploration.stopped = self.runner.stopped
@@ -82,6 +85,28 @@ class Search:
             counted = self.exploration.schedules + self.exploration.shrinking
             self.exploration.beside = self.runner.count - counted
             self.exploration.seconds = time.monotonic() - self._began_at
+
+    async def _search(self, scheduler: Scheduler, known: Sequence[Schedule]) -> None:
+        """Search, and begin again whenever more has come to be known of the workers."""
+        for _ in range(MOST_LESSONS):
+            fresh = deepcopy(scheduler)
+            try:
+                await self._decide(scheduler, known)
+            except LearnedError:
+                scheduler = fresh
+                self.exploration.schedules = self.exploration.given_up = 0
+                self.exploration.shrinking = 0
+                self._cut_reason = ""
+            else:
+                return
+        raise StageError(TOO_MANY_LESSONS)
+
+    async def _decide(self, scheduler: Scheduler, known: Sequence[Schedule]) -> None:
+        broken = await self._first_failure(scheduler, known)
+        if broken is None:
+            self.exploration.verdict = _verdict(scheduler, self._cut_reason)
+        else:
+            await self._report(broken, is_shrunk=not isinstance(scheduler, ReplayScheduler))
 
     async def _first_failure(self, scheduler: Scheduler, known: Sequence[Schedule]) -> Run | None:
         for schedule in known:
@@ -133,9 +158,9 @@ class Search:
     async def _judged(self, scheduler: Scheduler) -> Run | None:
         """A run with what is wrong with it; `None` for one whose end is known already."""
         ended = await self.runner.run(scheduler)
+        self._cut_reason = self._cut_reason or ended.cut_reason
         if ended.is_given_up:
             return None
-        self._cut_reason = self._cut_reason or ended.cut_reason
         reason = (
             ended.run.reason
             or self._raised(ended)

@@ -11,6 +11,8 @@ from contention.model.footprints import NOTHING, Footprint, Mode, Resource
 
 AGE: Final = "age "
 """How the options begin whose step is that a key's time-out fires."""
+END: Final = "end"
+"""The option by which a run is over, although time-outs could still fire."""
 MOST_AGEINGS: Final = 32
 """So many in one run; a program that acquires again for ever would never end."""
 
@@ -198,9 +200,10 @@ class Leases:
         await self._are_gone(gone)
         self._leases = {key: self._leases[key] for key in stay}
         touched = [(key.resource, Mode.WRITE) for key in (*gone, *stay)]
-        deadlines = [(_DEADLINES, Mode.WRITE)] if stay else []
         names = tuple(key.shown for key in gone)
-        return Aged(Footprint((*touched, *deadlines)), passed_ms / 1000, names)
+        # Had another time-out been set before, it would be nearer now, or have fired as well.
+        footprint = Footprint((*touched, (_DEADLINES, Mode.WRITE)))
+        return Aged(footprint, passed_ms / 1000, names)
 
     def _ours(self) -> dict[str, _Key]:
         return {AGE + key.shown: key for key, lease in self._leases.items() if lease.is_ours}

@@ -8,11 +8,14 @@ from typing import Final
 
 from contention.model.footprints import Footprint, Mode
 from contention.wire.gate import Reply, Request
+from contention.wire.postgres_messages import row_count
 from contention.wire.redis_requests import RedisReply, RedisRequest
 
 _LONGEST_PERIOD: Final = 6
 _LOOKS: Final = re.compile(r"\s*(?:select|values|table|show)\b", re.IGNORECASE)
 _NOES: Final = frozenset({"nil", "0", "false", "[]", "(false)", "(f)", "(NULL)", "(0)", "SELECT 0"})
+_SCRIPTS: Final = ("EVAL", "FCALL")
+_CHANGING: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
 _TRANSACTION: Final = re.compile(
     r"\s*(?:begin|start|commit|end|rollback|abort)\b[\w\s]*;?\s*\Z", re.IGNORECASE
 )
@@ -24,12 +27,15 @@ class Asked:
 
     Attributes:
         looks: whether it may belong to a poll in vain, and has plainly changed nothing.
+        changes: whether it has plainly changed something, so that it is no poll however often it
+            is repeated.
     """
 
     text: str
     reply: Reply
     footprint: Footprint
     looks: bool
+    changes: bool = False
 
 
 @dataclass(slots=True)
@@ -88,7 +94,7 @@ def _period(asked: Sequence[Asked]) -> int:
     told = [(one.text, one.reply) for one in asked]
     for period in range(1, _LONGEST_PERIOD + 1):
         if len(told) >= 2 * period and told[-period:] == told[-2 * period : -period]:
-            return period
+            return 0 if any(one.changes for one in list(asked)[-period:]) else period
     return 0
 
 
@@ -101,6 +107,21 @@ def looks(request: Request, text: str, result: str) -> bool:
     if isinstance(request, RedisRequest):
         return says_no or not _writes(request.footprint)
     return (says_no and bool(_LOOKS.match(text))) or bool(_TRANSACTION.match(text))
+
+
+def changes(request: Request, reply: Reply, result: str) -> bool:
+    """Whether a request has certainly changed something.
+
+    A script may have written or not; a transaction that is rolled back has changed nothing after
+    all, but its worker has got somewhere.
+    """
+    if reply.error is not None:
+        return False
+    if isinstance(request, RedisRequest):
+        is_script = request.name.startswith(_SCRIPTS)
+        return result not in _NOES and not is_script and _writes(request.footprint)
+    tags = () if isinstance(reply, RedisReply) else reply.tags
+    return any(tag.startswith(_CHANGING) and bool(row_count(tag)) for tag in tags)
 
 
 def touched_by(request: RedisRequest, reply: RedisReply) -> Footprint:

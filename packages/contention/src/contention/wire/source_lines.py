@@ -19,6 +19,7 @@ from contention.wire.user_frames import Owner, outwards, owner_of, place_in
 _MOST_AWAITS: Final = 1_000
 _MOST_VALUES: Final = 50
 _SHORTEST_TEXT: Final = 3
+_ACQUIRING: Final = frozenset({("redis.lock", "acquire"), ("redis.asyncio.lock", "acquire")})
 _GREENLET_SPAWN: Final = "greenlet_spawn"
 """SQLAlchemy's coroutine that runs synchronous code beside a task, which it keeps as `context`."""
 
@@ -59,6 +60,27 @@ def tasks_have_at_hand(tasks: Iterable[tuple[asyncio.Task[Any], Birth]], text: s
 def thread_has_at_hand(thread_id: int, text: str) -> bool:
     """Whether a driver in which a thread stands has the request's text at hand."""
     return _mentions(outwards(sys._current_frames().get(thread_id)), text)  # noqa: SLF001 - documented so
+
+
+def tasks_try_for_ever(tasks: Iterable[tuple[asyncio.Task[Any], Birth]]) -> bool:
+    """Whether each of these tasks stands in a lock of redis-py that it tries to get for ever."""
+    chains = [_chain(task) for task, _ in tasks]
+    asking = [one for one in chains if any(owner_of(frame) is Owner.PACKAGE for frame in one)]
+    return bool(asking) and all(any(map(_tries_for_ever, frames)) for frames in asking)
+
+
+def thread_tries_for_ever(thread_id: int) -> bool:
+    """Whether a thread stands in a lock of redis-py that it tries to get for ever."""
+    frames = outwards(sys._current_frames().get(thread_id))  # noqa: SLF001 - documented so
+    return any(map(_tries_for_ever, frames))
+
+
+def _tries_for_ever(frame: FrameType) -> bool:
+    """`Lock.acquire` of redis-py, 4 to 8, without a moment at which it stops."""
+    if (frame.f_globals.get("__name__"), frame.f_code.co_name) not in _ACQUIRING:
+        return False
+    variables = frame.f_locals
+    return variables.get("stop_trying_at", "") is None and bool(variables.get("blocking"))
 
 
 def line_of_thread(thread_id: int) -> str:

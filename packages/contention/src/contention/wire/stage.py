@@ -7,6 +7,7 @@ what it asks about.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from contention.model.footprints import NOTHING, Footprint
+from contention.model.footprints import NOTHING, Footprint, reads, writes
 from contention.model.steps import Effect, Link, Step
 from contention.wire.actors import LATE_SECONDS, Actor, has_failed, is_step, result_of, text_of
 from contention.wire.backends import Backends
@@ -25,9 +26,11 @@ from contention.wire.dead_ends import DeadEnds
 from contention.wire.events import Failure
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Address, Gate, Lane, Reply, Request
-from contention.wire.leases import AGE, Leases, RanOutError
+from contention.wire.leases import AGE, END, Leases, RanOutError
+from contention.wire.lessons import MOST_TRIES, Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
-from contention.wire.polls import Asked, looks, touched_by
+from contention.wire.patience import Patience
+from contention.wire.polls import Asked, changes, looks, touched_by
 from contention.wire.postgres import PostgresFraming
 from contention.wire.preparations import Preparations
 from contention.wire.quiet import Quiet, SpoiledError, StageError
@@ -46,7 +49,9 @@ __all__ = ["SpoiledError", "Stage", "StageError"]
 
 _POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
 _MOST_STEPS: Final = 5_000
-_MOST_REAL_POLLS: Final = 200
+_BEFORE_END: Final = reads("end of the run")
+_END: Final = writes("end of the run")
+_LONGEST_TRIAL_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,10 @@ class Stage:
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
         backends: serve the workers' connections to PostgreSQL one after another.
         leases_age: whether a time-out of a Redis key may fire at any moment.
+        ends_age: whether it may also fire after the workers have ended, as whoever looks at the
+            keys then may see.
         scripts: of Redis, known from the runs before.
+        lessons: what the runs before have taught.
         takes_any_order: whether a deadlock may end another worker than the one who closed it, and
             those who wait for one row may overtake one another.
     """
@@ -89,7 +97,9 @@ class Stage:
         *,
         backends: Backends | None = None,
         leases_age: bool = True,
+        ends_age: bool = False,
         scripts: Scripts | None = None,
+        lessons: Lessons | None = None,
         takes_any_order: bool = False,
     ) -> None:
         self._loop = loop
@@ -97,10 +107,15 @@ class Stage:
         self._folder = folder
         self._backends = backends
         self._leases_age = leases_age
+        self._ends_age = ends_age
+        self._is_over = False
         self._takes_any_order = takes_any_order
         self._actors: dict[str, Actor] = {}
         self._gates: list[Gate] = []
         self._scripts = scripts or Scripts()
+        self._lessons = lessons or Lessons()
+        self._choices = 0
+        self._patience = Patience(self._lessons, lambda: self._choices)
         self._clients = RedisClients(lambda: Redis.from_url(servers.redis.url))
         self._leases: Leases | None = None
         self._answered: list[_Answered] = []
@@ -184,6 +199,14 @@ class Stage:
         return self._has_queued
 
     @property
+    def questions(self) -> Mapping[Poll, int]:
+        """Loops that were left out, though it is not known whether their workers give up.
+
+        With the number of choices before they were.
+        """
+        return self._patience.questions
+
+    @property
     def cut_reason(self) -> str:
         """What was left out in this run, as a sentence; empty while nothing was."""
         reasons = [
@@ -195,6 +218,11 @@ class Stage:
             *(
                 f"the other orders of what {name} asks at the same time"
                 for name in sorted(self._crowded)
+            ),
+            *(
+                f"whether {poll.worker} gives up asking {poll.asks} while others go on, as it "
+                "sleeps by a clock of its own"
+                for poll in sorted(self._patience.unsure)
             ),
         ]
         return next(filter(None, reasons), "")
@@ -211,20 +239,15 @@ class Stage:
         await self._quiet.comes()
 
     def options(self) -> list[str]:
-        """Who can go on, and which time-outs can fire.
-
-        A parked worker can only find that time has passed: one whose time is the kit's to move
-        does so once, until somebody changes the answer; one that really sleeps, only when nobody
-        else can go on.
-        """
+        """Who can go on, and which time-outs can fire; after all have ended, that it is over."""
         if self._quiet.cycle:
             return []
         holding = [actor for actor in self._actors.values() if actor.holding]
         self._crowded.update(one.name for one in holding if one.is_crowded)
-        able = [one.name for one in holding if not one.is_parked or not _has_waited_in_vain(one)]
-        free = [one.name for one in holding if not one.is_parked or not one.worker.is_elsewhere]
-        names = [name for name in able if name in free] or able
-        return [*names, *self._ageings()] if holding else []
+        if holding:
+            return [*self._patience.able(holding), *self._ageings()]
+        ageings = self._ageings() if self._ends_age and self.has_ended else []
+        return [END, *ageings] if ageings and not self._is_over else []
 
     async def step(self, name: str) -> Effect:
         """Let a worker's held request go on, or a time-out fire, and wait until everybody rests.
@@ -233,12 +256,34 @@ class Stage:
             SpoiledError: the servers did not do what they do when the same steps are taken again.
             StageError: the run cannot be judged.
         """
+        self._choices += 1
         if len(self.steps) > _MOST_STEPS:
             raise StageError(f"a run of more than {_MOST_STEPS} steps: {name} does not come to end")
+        if name == END:
+            self._is_over = True
+            return Effect(_END)
         try:
             return await (self._age(name) if name.startswith(AGE) else self._let_go_on(name))
         except RanOutError as error:
             raise SpoiledError(str(error)) from error
+
+    async def tries_of(self, name: str) -> int | None:
+        """Let a worker that polls go on alone; how often it does before it does something else.
+
+        Returns:
+            `None` if it goes on for longer than anybody waits.
+
+        Raises:
+            StageError: the run cannot be judged.
+        """
+        actor, until = self._actors[name], time.monotonic() + _LONGEST_TRIAL_SECONDS
+        tries = actor.polls.idle
+        while actor.is_parked and name in self.options():
+            if tries >= MOST_TRIES or time.monotonic() > until:
+                return None
+            await self.step(name)
+            tries += 1
+        return tries
 
     @property
     def has_ended(self) -> bool:
@@ -326,7 +371,7 @@ class Stage:
         self._story.ran_out(option.removeprefix(AGE), aged.seconds, aged.gone)
         self._loop.pass_time(aged.seconds)
         await self._quiet.comes()
-        footprint = (await self._record(option)).joined([aged.footprint])
+        footprint = (await self._record(option)).joined([aged.footprint, _BEFORE_END])
         self._disturb(option, aged.footprint)
         return Effect(footprint, self._moved(option))
 
@@ -365,10 +410,7 @@ class Stage:
             await self._ends.explain(one.lane, one.request, one.reply, footprint, source)
             self._story.answered(one.lane, one.request, one.reply, footprint, source)
             actor = self._actors[one.lane.worker]
-            text = text_of(one.request)
-            actor.polls.remember(
-                Asked(text, one.reply, footprint, looks(one.request, text, result_of(one.reply)))
-            )
+            actor.polls.remember(_asked(one, footprint))
             if not actor.polls.has_only_looked:
                 self._disturb(actor.name, footprint)
             whole = whole.joined([footprint])
@@ -459,7 +501,12 @@ class Stage:
         )
 
 
-def _has_waited_in_vain(actor: Actor) -> bool:
-    """Whether it has polled again after time had passed, and got the same answer."""
-    most = _MOST_REAL_POLLS if actor.worker.is_elsewhere else actor.polls.period
-    return actor.polls.idle >= most
+def _asked(one: _Answered, footprint: Footprint) -> Asked:
+    text, result = text_of(one.request), result_of(one.reply)
+    return Asked(
+        text,
+        one.reply,
+        footprint,
+        looks(one.request, text, result),
+        changes(one.request, one.reply, result),
+    )

@@ -133,6 +133,9 @@ class Worker(Protocol):
     def has_at_hand(self, text: str) -> bool:
         """Whether it is seen to stand in a driver that has this request's text at hand."""
 
+    def tries_for_ever(self) -> bool:
+        """Whether it is seen to stand in a library's lock that it tries to get without limit."""
+
     def start(self, links: Links) -> None:
         """Let it begin, with links of its own."""
 

@@ -81,6 +81,10 @@ class ProcessWorker:
         """Never: another process does not show where it is."""
         return False
 
+    def tries_for_ever(self) -> bool:
+        """Never: another process does not show where it is."""
+        return False
+
     def start(self, links: Links) -> None:
         """Begin the process."""
         try:

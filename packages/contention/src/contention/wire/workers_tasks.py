@@ -6,7 +6,7 @@ from contextvars import Context
 from typing import Final
 
 from contention.wire.servers import Links
-from contention.wire.source_lines import line_of_tasks, tasks_have_at_hand
+from contention.wire.source_lines import line_of_tasks, tasks_have_at_hand, tasks_try_for_ever
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 from contention.wire.workers import WorkerStaysError
@@ -72,6 +72,10 @@ class TaskWorker:
     def has_at_hand(self, text: str) -> bool:
         """Whether a driver in which one of its tasks waits has the text."""
         return tasks_have_at_hand(self._loop.tasks_of(self.name), text)
+
+    def tries_for_ever(self) -> bool:
+        """Whether one of its tasks stands in a lock that it tries to get without limit."""
+        return tasks_try_for_ever(self._loop.tasks_of(self.name))
 
     def start(self, links: Links) -> None:
         """Make the task; it begins when the loop comes to it."""

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Final
 
 from contention.wire.servers import Links
-from contention.wire.source_lines import line_of_thread, thread_has_at_hand
+from contention.wire.source_lines import line_of_thread, thread_has_at_hand, thread_tries_for_ever
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 from contention.wire.workers import WorkerStaysError
@@ -88,6 +88,10 @@ class ThreadWorker:
     def has_at_hand(self, text: str) -> bool:
         """Whether a driver in which its thread stands has the text."""
         return thread_has_at_hand(self.thread_id, text)
+
+    def tries_for_ever(self) -> bool:
+        """Whether its thread stands in a lock that it tries to get without limit."""
+        return thread_tries_for_ever(self.thread_id)
 
     def start(self, links: Links) -> None:
         """Begin the thread."""

@@ -1,0 +1,37 @@
+"""What the runs of one search have taught about its workers, for all runs after."""
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+MOST_TRIES: Final = 25
+"""Who asks in vain for so many times more, and goes on asking, is taken to ask for ever."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Poll:
+    """A worker's loop, told from its other loops by what it asks first.
+
+    Attributes:
+        asks: what it asks, without values that are made anew in each run.
+    """
+
+    worker: str
+    asks: str
+
+
+@dataclass(slots=True)
+class Lessons:
+    """What is known of the workers by now.
+
+    Attributes:
+        tries: how often a loop asks in vain before its worker does something else; `None` for one
+            that was seen to go on for longer than anybody waits.
+        locks_tables: whether somebody locks a table so that others cannot even prepare statements.
+    """
+
+    tries: dict[Poll, int | None] = field(default_factory=dict)
+    locks_tables: bool = False
+
+    def while_asking(self, poll: Poll) -> "Lessons":
+        """The same while it is tried out how often a loop asks in vain."""
+        return replace(self, tries={**self.tries, poll: MOST_TRIES + 1})
