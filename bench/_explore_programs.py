@@ -70,7 +70,7 @@ async def order_under_a_redis_lock(links: Links) -> None:
     """Insert an order if there is none, under a lock in Redis."""
     client = Redis.from_url(links.redis_url)
     connection = await asyncpg.connect(links.postgres_url)
-    async with client.lock("orders", timeout=60):
+    async with client.lock("orders", timeout=None):
         if not await connection.fetchval("SELECT count(*) FROM orders"):
             await connection.execute("INSERT INTO orders VALUES ('tea')")
     await connection.close()

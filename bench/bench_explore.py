@@ -40,6 +40,7 @@ from contention.wire.stage import Stage
 
 PEER = ("frontrun==0.7.0", "asyncpg", "psycopg[binary]", "redis", "sqlalchemy")
 ROUND_TRIPS = 2_000
+SEARCHES = 5
 PARTS: tuple[tuple[type, str, str], ...] = (
     (Runner, "run", "a run, with all of these but the invariant"),
     (Start, "restore", "put both servers back"),
@@ -52,16 +53,22 @@ PARTS: tuple[tuple[type, str, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One tool's answer to one program."""
+    """One tool's answer to one program.
+
+    Attributes:
+        words: why, as the tool says it; empty when it says nothing.
+    """
 
     name: str
     verdict: str
     runs: int
     seconds: float
+    words: str = ""
 
     def __str__(self) -> str:
         rate = self.runs / self.seconds
-        return f"{self.verdict:8} {self.runs:5} runs {self.seconds:7.2f} s {rate:7.1f} runs/s"
+        line = f"{self.verdict:8} {self.runs:5} runs {self.seconds:7.2f} s {rate:7.1f} runs/s"
+        return line + (f"\n              {self.words[:90]}" if self.words else "")
 
 
 async def make_tables(links: Links) -> None:
@@ -102,21 +109,22 @@ async def every_schedule(servers: Servers) -> None:
         await connection.fetchval(SUM)
         await connection.close()
 
+    async def searched(*, is_reduced: bool) -> Exploration:
+        scheduler = ExhaustiveScheduler(is_reduced=is_reduced)
+        return await search(
+            add_one, add_one, invariant=any_sum, servers=servers, scheduler=scheduler
+        )
+
     cpu_began = time.process_time()
     with timed_parts() as spent:
-        found = await search(
-            add_one,
-            add_one,
-            invariant=any_sum,
-            servers=servers,
-            scheduler=ExhaustiveScheduler(is_reduced=False),
-        )
+        every = [await searched(is_reduced=False) for _ in range(SEARCHES)]
     cpu = time.process_time() - cpu_began
-    runs = found.schedules
-    seconds = sum(spent[PARTS[0][2]]) + sum(spent[PARTS[-1][2]])
-    print(f"every order of two workers with two statements each: {found.verdict}")
-    print(f"  {runs} schedules, {runs / seconds:.1f} a second, {1000 * seconds / runs:.1f} ms each")
-    print(f"  {1000 * cpu / runs:6.1f} ms of this process's CPU, setup included")
+    runs = sum(found.schedules for found in every)
+    each = median(spent[PARTS[0][2]]) + median(spent[PARTS[-1][2]])
+    print(f"every order of two workers with two statements each: {every[0].verdict}")
+    print(f"  {every[0].schedules} schedules to the end, {1 / each:.1f} a second (median)")
+    print(f"  {(await searched(is_reduced=True)).schedules} schedules when equal ones are left out")
+    print(f"  {1000 * cpu / runs:6.1f} ms of this process's CPU a schedule, setup included")
     for _, _, what in PARTS:
         print(f"  {1000 * median(spent[what]):6.1f} ms {what}")
 
@@ -224,38 +232,36 @@ def peer_python(given: str | None) -> Iterator[str]:
         yield "" if done.returncode else python
 
 
-def theirs(python: str, servers: Servers, most_seconds: float) -> dict[str, Line]:
-    """The peer's answers, by program."""
+def theirs(python: str, servers: Servers, most_seconds: float, number: int) -> Line:
+    """The peer's answer to one program; each has a process of its own, as one may not end."""
     script = Path(__file__).with_name("_explore_peer.py")
-    command = [python, str(script), servers.postgres.url, servers.redis.url, str(most_seconds)]
-    patience = 60 + 2 * most_seconds * len(PROGRAMS)
+    urls = servers.postgres.url, servers.redis.url
+    command = [python, str(script), *urls, str(most_seconds), str(number)]
+    name, patience = PROGRAMS[number].name, most_seconds + 30
     try:
         done = subprocess.run(  # noqa: S603 - our own script
             command, capture_output=True, text=True, check=False, timeout=patience
         )
-    except subprocess.TimeoutExpired as error:
-        print(f"the peer does not end: it was stopped after {patience:.0f} s")
-        output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else ""
-    else:
-        output = done.stdout
-        if done.returncode:
-            print(f"the peer failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    lines = [Line(**json.loads(line)) for line in output.splitlines() if line[:1] == "{"]
-    return {line.name: line for line in lines}
+    except subprocess.TimeoutExpired:
+        return Line(name, "NONE", 0, patience, f"it did not end in {patience:.0f} s")
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            return Line(**json.loads(line))
+    words = (done.stderr.strip().splitlines() or ["?"])[-1]
+    return Line(name, "NONE", 0, patience, f"it failed: {words}")
 
 
 def compare(servers: Servers, python: str, most_seconds: float) -> bool:
     """Print both tools' verdicts beside their times, and the truth; whether ours are right."""
     is_right = True
-    peers = theirs(python, servers, most_seconds) if python else {}
-    for program in PROGRAMS:
+    for number, program in enumerate(PROGRAMS):
         truth = "LEGAL" if program.is_right else "ILLEGAL"
+        print(f"{program.name} (truth: {truth})", flush=True)
         mine = asyncio.run(ours(program, servers, most_seconds))
         is_right &= mine.verdict == truth
-        print(f"{program.name} (truth: {truth})")
         print(f"  contention  {mine}", flush=True)
-        if program.name in peers:
-            print(f"  frontrun    {peers[program.name]}", flush=True)
+        if python:
+            print(f"  frontrun    {theirs(python, servers, most_seconds, number)}", flush=True)
     return is_right
 
 
@@ -263,7 +269,7 @@ def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer-python", help="a Python that has frontrun; else one is made")
-    parser.add_argument("--seconds", type=float, default=60.0, help="a program and tool at most")
+    parser.add_argument("--seconds", type=float, default=30.0, help="a program and tool at most")
     given = parser.parse_args()
     with embedded_servers() as servers, peer_python(given.peer_python) as python:
         asyncio.run(gate_overhead(servers))
