@@ -14,6 +14,7 @@ TUTORIAL = ROOT / "docs" / "tutorial" / "contention.md"
 HOW_TO = ROOT / "docs" / "how-to" / "explore-under-pytest.md"
 
 
+@pytest.mark.timeout(900)  # a reader's half hour, on a machine that may be busy
 @pytest.mark.parametrize(
     ("page", "commands"),
     [(README, 2), (TUTORIAL, 9), (HOW_TO, 2)],
