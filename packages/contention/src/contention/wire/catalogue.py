@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from contention.wire.hidden_words import limits_waits, stops_counting
 from contention.wire.sql_words import HARMLESS, calls, sets_a_setting, words_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ _SETTINGS: Final = """
                 AND name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')
         ) AS are_usual
     """
+_ROLE_SETTINGS: Final = "SELECT unnest(setconfig) AS setting FROM pg_db_role_setting"
 _TABLES: Final = """
     SELECT c.oid::regclass::text AS name, c.relkind::text AS kind,
         c.relispartition OR c.relhassubclass OR EXISTS (
@@ -171,6 +173,8 @@ class Catalogue:
         user: who sees it so.
         isolation: that transactions have unless they ask for another.
         has_usual_settings: no time-outs, standard strings.
+        limits_waits: whether a function, role or database may set a time limit for waits.
+        stops_counting: whether one may turn off the counts by which runs are put back.
         built_in: names of the server's own functions.
         harmless: names of functions that touch nothing that others can see.
         visible: names of the database's own functions whose doings all show in locks on tables.
@@ -183,6 +187,8 @@ class Catalogue:
     user: str = ""
     isolation: str = ""
     has_usual_settings: bool = False
+    limits_waits: bool = False
+    stops_counting: bool = False
     built_in: frozenset[str] = frozenset()
     harmless: frozenset[str] = HARMLESS
     visible: frozenset[str] = frozenset()
@@ -200,12 +206,16 @@ class Catalogue:
         shown = _visible(functions, harmless)
         tables = await _tables(connection)
         settings = await connection.fetchrow(_SETTINGS) or {}
+        hidden = [text for row in functions for text in (row["body"] or "", *row["settings"])]
+        hidden += [row["setting"] for row in await connection.fetch(_ROLE_SETTINGS)]
         return cls(
             is_opaque=await connection.fetchval(_OPAQUE)
             or not _look_at_nothing(await connection.fetch(_EXPRESSIONS), harmless),
             user=settings["name"],
             isolation=settings["isolation"],
             has_usual_settings=settings["are_usual"],
+            limits_waits=any(map(limits_waits, hidden)),
+            stops_counting=any(map(stops_counting, hidden)),
             built_in=frozenset(row["name"] for row in built_in),
             harmless=harmless,
             visible=_names(functions, shown),

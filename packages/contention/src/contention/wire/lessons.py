@@ -26,11 +26,9 @@ class Lessons:
     Attributes:
         tries: how often a loop asks in vain before its worker does something else; `None` for one
             that was seen to go on for longer than anybody waits.
-        locks_tables: whether somebody locks a table so that others cannot even prepare statements.
     """
 
     tries: dict[Poll, int | None] = field(default_factory=dict)
-    locks_tables: bool = False
 
     def while_asking(self, poll: Poll) -> "Lessons":
         """The same while it is tried out how often a loop asks in vain."""

@@ -3,7 +3,6 @@
 A worker rests when it holds a request at its gate, waits for somebody who is known, or has ended.
 """
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from contention.wire.actors import Actor, text_of
 from contention.wire.blocking import LockWaits, Wait, cycle_among
 from contention.wire.events import Failure
 from contention.wire.gate import Lane, Request
+from contention.wire.hidden_words import limits_waits
 from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import PostgresRequest
 from contention.wire.redis_clients import RedisClients
@@ -26,7 +26,6 @@ _ASK_AFTER_SECONDS: Final = 0.002
 _LOOK_SECONDS: Final = 0.02
 _GRACE_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 15.0
-_LIMITS: Final = re.compile(r"\b(?:lock|statement|transaction)_timeout\b", re.IGNORECASE)
 
 
 class StageError(Exception):
@@ -50,6 +49,7 @@ class Quiet:
     Attributes:
         waits: who waited for whom when everybody rested, by the waiting lane's name.
         has_time_limits: whether a wait may end by itself, as under ``lock_timeout``.
+        limited: workers whose wait had a limit of its own while others could go on.
         cycle: lanes that wait for one another for ever, on a server that would look for deadlocks
             only much later; empty elsewhere.
     """
@@ -76,6 +76,7 @@ class Quiet:
         self.unheard: set[str] = set()
         self.waits: dict[str, Wait] = {}
         self.has_time_limits = False
+        self.limited: set[str] = set()
         self.cycle: tuple[str, ...] = ()
 
     def moved(self, name: str = "") -> None:
@@ -88,7 +89,7 @@ class Quiet:
     def arrived(self, lane: Lane, request: Request) -> None:
         """A request came."""
         self.moved(lane.worker)
-        if isinstance(request, PostgresRequest) and any(map(_LIMITS.search, request.texts)):
+        if isinstance(request, PostgresRequest) and any(map(limits_waits, request.texts)):
             self.has_time_limits = True
 
     def failed(self, lane: Lane, failure: Failure) -> None:
@@ -196,13 +197,25 @@ class Quiet:
 
     def _may_end_by_itself(self, waiting: Sequence[Lane]) -> bool:
         """Whether nobody can go on and time alone might end a wait: then time has to pass."""
-        if not waiting or any(actor.holding for actor in self._actors.values()):
+        if not waiting:
+            return False
+        if any(actor.holding for actor in self._actors.values()):
+            self._note_limits(waiting)
             return False
         limits = [self._clients.limit_seconds(lane) for lane in waiting]
         longest = max((limit for limit in limits if limit is not None), default=0.0)
         if self.has_time_limits:
             longest = max(longest, _ANSWER_SECONDS)
         return longest > 0 and time.monotonic() - self._moved_at < longest + _GRACE_SECONDS
+
+    def _note_limits(self, waiting: Sequence[Lane]) -> None:
+        """Note whose wait might end by itself at a moment at which others go on."""
+        for lane in waiting:
+            is_limited = self._clients.limit_seconds(lane) or (
+                self.has_time_limits and lane.process_id is not None
+            )
+            if is_limited:
+                self.limited.add(lane.worker)
 
     def _wake_a_sleeper(self) -> bool:
         """Let time pass for a worker that has nothing else to wait for."""

@@ -23,15 +23,17 @@ from contention.wire.backends import Backends
 from contention.wire.blocking import LockWaits, Wait
 from contention.wire.broker import BrokerKeeper
 from contention.wire.dead_ends import DeadEnds
-from contention.wire.events import Failure
+from contention.wire.events import Failure, Refused
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Address, Gate, Lane, Reply, Request
+from contention.wire.hidden_words import stops_counting
 from contention.wire.leases import AGE, END, Leases, RanOutError
 from contention.wire.lessons import MOST_TRIES, Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.patience import Patience
 from contention.wire.polls import Asked, changes, looks, touched_by
 from contention.wire.postgres import PostgresFraming
+from contention.wire.postgres_requests import PostgresRequest
 from contention.wire.preparations import Preparations
 from contention.wire.quiet import Quiet, SpoiledError, StageError
 from contention.wire.redis import RespFraming
@@ -51,6 +53,9 @@ _POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
 _MOST_STEPS: Final = 5_000
 _BEFORE_END: Final = reads("end of the run")
 _END: Final = writes("end of the run")
+_STOPS_COUNTING: Final = Refused(
+    "what may turn track_counts off", "by these counts the kit finds what a run has changed"
+)
 _LONGEST_TRIAL_SECONDS: Final = 2.0
 
 
@@ -129,6 +134,8 @@ class Stage:
         self._story = Story()
         locks = LockWaits(watcher.connection)
         self._quiet = Quiet(loop, self._actors, locks, self._clients, silence_seconds)
+        self._quiet.has_time_limits = watcher.catalogue.limits_waits
+        self._refused = str(_STOPS_COUNTING) if watcher.catalogue.stops_counting else ""
         self._ends = DeadEnds(self._actors, self._story, locks)
         self.broker = BrokerKeeper(self._quiet.moved, self.failed)
 
@@ -145,10 +152,17 @@ class Stage:
     def arrived(self, lane: Lane, request: Request) -> bool:
         """A request came; only steps are held, and what prepares one inside a transaction."""
         self._quiet.arrived(lane, request)
+        if isinstance(request, PostgresRequest):
+            self._refuse(lane, request)
         self._footprints.saw(lane, request)
         if self._is_step(lane, request):
             return self._preparations.are_followed_on(lane)
         return not self._preparations.take(lane, request)
+
+    def _refuse(self, lane: Lane, request: PostgresRequest) -> None:
+        """Refuse what a run could not be put back after."""
+        if any(map(stops_counting, (*request.texts, *lane.start_up.values()))):
+            self.failed(lane, _STOPS_COUNTING)
 
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
         """A reply has ended."""
@@ -220,6 +234,10 @@ class Stage:
                 for name in sorted(self._crowded)
             ),
             *(
+                f"what {name} does if a time limit of its own ends its wait while others go on"
+                for name in sorted(self._quiet.limited)
+            ),
+            *(
                 f"whether {poll.worker} gives up asking {poll.asks} while others go on, as it "
                 "sleeps by a clock of its own"
                 for poll in sorted(self._patience.unsure)
@@ -228,7 +246,13 @@ class Stage:
         return next(filter(None, reasons), "")
 
     async def enter(self, bodies: Sequence[Body]) -> None:
-        """Bring each worker on, behind gates of its own, up to its first request."""
+        """Bring each worker on, behind gates of its own, up to its first request.
+
+        Raises:
+            StageError: the run cannot be judged.
+        """
+        if self._refused:
+            raise StageError(self._refused)
         for number, body in enumerate(bodies, start=1):
             name = f"w{number}"
             links = await self._open_links(name)

@@ -1,0 +1,26 @@
+"""Words in SQL, or in what it runs, that matter wherever they stand: found too often, never missed.
+
+Whoever makes up the names of settings when a function runs may set any of them.
+"""
+
+import re
+from typing import Final
+
+_LIMITS: Final = re.compile(r"\b(?:lock|statement|transaction)_timeout\b", re.IGNORECASE)
+_NO_LIMIT: Final = re.compile(r"\w+_timeout\s*(?:=|\bto\b)\s*'?0+'?\s*;?\s*\Z", re.IGNORECASE)
+_ANY_SETTING: Final = re.compile(r"\bset_config\s*\(\s*(?!')", re.IGNORECASE)
+_COUNTS: Final = re.compile(r"\btrack_counts\b", re.IGNORECASE)
+_ASKS: Final = re.compile(r"\s*show\b", re.IGNORECASE)
+
+
+def limits_waits(text: str) -> bool:
+    """Whether a text may set a time after which the server ends a wait by an error."""
+    is_limit = _LIMITS.search(text) is not None and _NO_LIMIT.search(text) is None
+    return is_limit or _ANY_SETTING.search(text) is not None
+
+
+def stops_counting(text: str) -> bool:
+    """Whether a text may turn off the counts of what is changed, which superusers can."""
+    if _ASKS.match(text):
+        return False
+    return _COUNTS.search(text) is not None or _ANY_SETTING.search(text) is not None
