@@ -154,6 +154,12 @@ class Expectation:
     registration: Registration | None = None
     ends_copy: bool = False
 
+    def now(self, state: ReplyState) -> "Expectation":
+        """The same in another state."""
+        return Expectation(
+            state, self.statement, self.portal, self.registration, ends_copy=self.ends_copy
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresRequest:

@@ -190,7 +190,7 @@ class ServerHalf:
         elif following in _ENDS:
             self._answer_ended(letter, following, begin, end)
         elif following is not expectation.state:
-            self._expected[0] = (replace(expectation, state=following), reply)
+            self._expected[0] = (expectation.now(following), reply)
 
     def _answer_ended(self, letter: str, following: ReplyState, begin: int, end: int) -> None:
         expectation, reply = self._expected.popleft()

@@ -130,8 +130,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def next_timer_at(self) -> float | None:
         """When the next timer is due; `None` without one."""
-        due = [handle.when() for handle in self._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
-        return min(due, default=None)
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        if scheduled and not scheduled[0].cancelled():  # it is a heap
+            return float(scheduled[0].when())
+        return min((one.when() for one in scheduled if not one.cancelled()), default=None)
 
     def move_to(self, at_seconds: float) -> None:
         """Move the clock forwards; timers that are due by then run next."""
