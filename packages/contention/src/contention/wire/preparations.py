@@ -1,8 +1,8 @@
 """Statements that are prepared before they run: the two are one step.
 
 To parse a statement the server locks its tables, for as long as the transaction lasts that it is
-in. So inside a transaction a preparation is held like a step; once it is let go on, what has been
-prepared follows without being held again.
+in; one that was not begun lasts from a Flush to the next Sync. So there a preparation is held like
+a step; once it is let go on, what has been prepared follows without being held again.
 """
 
 from typing import Final
@@ -12,6 +12,7 @@ from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import PostgresReply, PostgresRequest, RequestKind
 
 _OPEN: Final = "T"
+_FLUSH: Final = "H"
 
 
 class Preparations:
@@ -52,11 +53,11 @@ class Preparations:
 
 
 def _prepares_inside(lane: Lane, request: Request) -> bool:
-    """Whether a request has a statement parsed, and no more, in an open transaction."""
+    """Whether a request has a statement parsed, and no more, in a transaction that goes on."""
     return (
         isinstance(request, PostgresRequest)
         and request.kind is RequestKind.PREPARATION
         and bool(request.texts)
         and isinstance(lane.framing, PostgresFraming)
-        and lane.framing.transaction_status == _OPEN
+        and (lane.framing.transaction_status == _OPEN or request.messages.endswith(_FLUSH))
     )
