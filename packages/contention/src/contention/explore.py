@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from contention.model.schedules import Schedule
 from contention.model.verdicts import VerdictKind
@@ -32,6 +33,12 @@ __all__ = [
     "UndecidedError",
     "explore",
 ]
+
+
+_AGELESS: Final = (
+    "leases_age=False: no time-out of a Redis key ran out before its time in any schedule, so this "
+    "says nothing about a worker that is slower than its lease"
+)
 
 
 async def explore(
@@ -170,6 +177,8 @@ class _Job:
             )
             search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
             await search.complete(*self._schedules())
+            if not self._leases_age:
+                self._exploration.notes.append(_AGELESS)
             self._keep()
         finally:
             if start is not None:

@@ -100,6 +100,7 @@ async def test_without_the_row_lock_an_addition_is_lost(servers: Servers) -> Non
     found = await found_by(servers, *workers, invariant=every_addition_is_kept)
     assert found.verdict.kind is VerdictKind.ILLEGAL
     kept = await found_by(servers, *workers, invariant=every_addition_is_kept, leases_age=False)
+    assert [note for note in kept.notes if note.startswith("leases_age=False")]
     assert kept.verdict.kind is VerdictKind.LEGAL
 
 
