@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-MOST_TRIES: Final = 25
+MOST_TRIES: Final = 100
 """Who asks in vain for so many times more, and goes on asking, is taken to ask for ever."""
 
 

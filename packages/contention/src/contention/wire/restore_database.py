@@ -6,8 +6,8 @@ table that is truncated or rewritten another file; so what was written is known 
 row. When a system table was written, its content is compared; if that has changed, or if
 a table cannot be put back row by row, the database is cloned from a template instead.
 
-Not put back: what belongs to the whole server. A change of its roles is an error. The counts hold
-unless a superuser among the workers turns ``track_counts`` off.
+Not put back: what belongs to the whole server. A change of its roles is an error. A run in which
+a worker could turn the counts off (``track_counts``) is refused before it comes to that.
 """
 
 import io

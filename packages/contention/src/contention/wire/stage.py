@@ -303,7 +303,8 @@ class Stage:
         actor, until = self._actors[name], time.monotonic() + _LONGEST_TRIAL_SECONDS
         tries = actor.polls.idle
         while actor.is_parked and name in self.options():
-            if tries >= MOST_TRIES or time.monotonic() > until:
+            is_late = actor.worker.is_elsewhere and time.monotonic() > until
+            if tries >= MOST_TRIES or is_late:
                 return None
             await self.step(name)
             tries += 1
