@@ -30,7 +30,8 @@ def exit_code_of(arguments: Sequence[str]) -> int:
     """
     try:
         ending = _ending_of(arguments)
-        if sys.stdout is not None:
+        # An export that nobody reads any more may have closed the output with its own text layer.
+        if sys.stdout is not None and not sys.stdout.closed:
             sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as error:
         if not isinstance(error, BrokenPipeError) and not _is_of_a_closed_pipe(error):
@@ -94,6 +95,8 @@ def _print_document(failure: Failure) -> None:
 def _discard_output() -> None:
     """Nobody reads; without this the interpreter complains when it flushes the rest."""
     for stream in (sys.stdout, sys.stderr):
+        if stream.closed:
+            continue
         try:
             stream.flush()
         except BrokenPipeError:
