@@ -50,7 +50,7 @@ from contention.wire.workers_kinds import worker_for
 __all__ = ["SpoiledError", "Stage", "StageError"]
 
 _POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
-_MOST_STEPS: Final = 5_000
+_MOST_STEPS: Final = 1_000
 _BEFORE_END: Final = reads("end of the run")
 _END: Final = writes("end of the run")
 _STOPS_COUNTING: Final = Refused(
