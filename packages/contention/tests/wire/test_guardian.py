@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 STARTS_SERVERS = """
+import signal
 import sys
+
+signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as a shell does in the background
 from contention.wire.embedded import embedded_servers
 
 with embedded_servers() as servers:

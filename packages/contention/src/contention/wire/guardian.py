@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-_PID_FILES: Final = ("postgres/postmaster.pid", "redis.pid")
+_SERVERS: Final = ("QUIT", "postgres/postmaster.pid", "KILL", "redis.pid")
+"""Signals, and the files that say for whom. PostgreSQL ends its own processes on SIGQUIT, at once
+and without a checkpoint; a Redis that was started in the background would ignore it."""
 _WATCH: Final = """
 read -r word && exit
 folder=$1; shift
-for file in "$@"; do
-    [ -r "$folder/$file" ] && read -r pid < "$folder/$file" && kill -QUIT "$pid"
-done
-for file in "$@"; do
-    [ -r "$folder/$file" ] && read -r pid < "$folder/$file" || continue
-    while kill -0 "$pid"; do sleep 0.1; done
+while [ $# -gt 0 ]; do
+    if [ -r "$folder/$2" ] && read -r pid < "$folder/$2"; then
+        kill -s "$1" "$pid" && while kill -s 0 "$pid"; do sleep 0.1; done
+    fi
+    shift 2
 done
 rm -rf "$folder"
 """
-# PostgreSQL ends at once on SIGQUIT, without a checkpoint; what is in the folder is gone anyway.
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def guarded(folder: Path) -> Iterator[None]:
         folder: of the servers; their process ids stand in ``postgres/postmaster.pid`` and
             ``redis.pid``.
     """
-    command = ["/bin/sh", "-c", _WATCH, "contention-guardian", str(folder), *_PID_FILES]
+    command = ["/bin/sh", "-c", _WATCH, "contention-guardian", str(folder), *_SERVERS]
     with subprocess.Popen(  # noqa: S603 - a fixed script, and a folder as its argument
         command,
         stdin=subprocess.PIPE,
