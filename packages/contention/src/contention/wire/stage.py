@@ -9,39 +9,36 @@ what it asks about.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from redis.asyncio import Redis
 
-from contention.model.footprints import NOTHING, Footprint, reads, writes
+from contention.model.footprints import Footprint, reads, writes
 from contention.model.steps import Effect, Link, Step
-from contention.wire.actors import LATE_SECONDS, Actor, has_failed, is_step, result_of, text_of
+from contention.wire.actors import LATE_SECONDS, Actor, text_of
 from contention.wire.backends import Backends
-from contention.wire.blocking import LockWaits, Wait
+from contention.wire.blocking import LockWaits
 from contention.wire.broker import BrokerKeeper
 from contention.wire.dead_ends import DeadEnds
 from contention.wire.events import Failure, Refused
 from contention.wire.footprint_reader import FootprintReader
-from contention.wire.gate import Address, Gate, Lane, Reply, Request
+from contention.wire.gate import Lane, Reply, Request
 from contention.wire.hidden_words import stops_counting
 from contention.wire.leases import AGE, END, Leases, RanOutError
+from contention.wire.left_out import LeftOut
 from contention.wire.lessons import MOST_TRIES, Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
+from contention.wire.own_links import OwnLinks
 from contention.wire.patience import Patience
-from contention.wire.polls import Asked, changes, looks, touched_by
-from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import PostgresRequest
-from contention.wire.preparations import Preparations
 from contention.wire.quiet import Quiet, SpoiledError, StageError
+from contention.wire.recording import Recording
 from contention.wire.redis import RespFraming
 from contention.wire.redis_clients import RedisClients
-from contention.wire.redis_requests import RedisReply, RedisRequest
 from contention.wire.redis_scripts import Scripts
-from contention.wire.row_queues import has_queue, overtaker
-from contention.wire.servers import Links, Servers
+from contention.wire.servers import Servers
 from contention.wire.story import Story
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body, WorkerStaysError
@@ -49,7 +46,6 @@ from contention.wire.workers_kinds import worker_for
 
 __all__ = ["SpoiledError", "Stage", "StageError"]
 
-_POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
 _MOST_STEPS: Final = 1_000
 _BEFORE_END: Final = reads("end of the run")
 _END: Final = writes("end of the run")
@@ -57,20 +53,6 @@ _STOPS_COUNTING: Final = Refused(
     "what may turn track_counts off", "by these counts the kit finds what a run has changed"
 )
 _LONGEST_TRIAL_SECONDS: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """A reply that came in the course of a step.
-
-    Attributes:
-        ended: what the transaction touched that it ended; `None` when it ended none.
-    """
-
-    lane: Lane
-    request: Request
-    reply: Reply
-    ended: Footprint | None
 
 
 class Stage:
@@ -108,36 +90,34 @@ class Stage:
         takes_any_order: bool = False,
     ) -> None:
         self._loop = loop
-        self._servers = servers
-        self._folder = folder
-        self._backends = backends
         self._leases_age = leases_age
         self._ends_age = ends_age
         self._is_over = False
-        self._takes_any_order = takes_any_order
         self._actors: dict[str, Actor] = {}
-        self._gates: list[Gate] = []
-        self._scripts = scripts or Scripts()
         self._lessons = lessons or Lessons()
         self._choices = 0
         self._patience = Patience(self._lessons, lambda: self._choices)
         self._clients = RedisClients(lambda: Redis.from_url(servers.redis.url))
         self._leases: Leases | None = None
-        self._answered: list[_Answered] = []
-        self._freed: set[str] = set()
-        self._waits_before: Mapping[str, Wait] = {}
-        self._has_queued = False
-        self._sources: dict[str, str] = {}
-        self._crowded: set[str] = set()
-        self._preparations = Preparations()
-        self._footprints = FootprintReader(watcher)
         self._story = Story()
         locks = LockWaits(watcher.connection)
         self._quiet = Quiet(loop, self._actors, locks, self._clients, silence_seconds)
         self._quiet.has_time_limits = watcher.catalogue.limits_waits
         self._refused = str(_STOPS_COUNTING) if watcher.catalogue.stops_counting else ""
         self._ends = DeadEnds(self._actors, self._story, locks)
+        self._recording = Recording(
+            self._actors,
+            self._quiet,
+            FootprintReader(watcher),
+            self._story,
+            self._ends,
+            takes_any_order=takes_any_order,
+        )
+        self._left_out = LeftOut(self._quiet, self._patience)
         self.broker = BrokerKeeper(self._quiet.moved, self.failed)
+        self._links = OwnLinks(
+            folder, servers, backends, scripts or Scripts(), scheduled=self, recorded=self.broker
+        )
 
     # --- what the gates tell -------------------------------------------------------------------
 
@@ -154,10 +134,7 @@ class Stage:
         self._quiet.arrived(lane, request)
         if isinstance(request, PostgresRequest):
             self._refuse(lane, request)
-        self._footprints.saw(lane, request)
-        if self._is_step(lane, request):
-            return self._preparations.are_followed_on(lane)
-        return not self._preparations.take(lane, request)
+        return self._recording.arrived(lane, request)
 
     def _refuse(self, lane: Lane, request: PostgresRequest) -> None:
         """Refuse what a run could not be put back after."""
@@ -167,14 +144,7 @@ class Stage:
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
         """A reply has ended."""
         self._quiet.moved(lane.worker)
-        if lane.name in self._quiet.waits:
-            self._freed.add(lane.worker)
-        has_failed = self._preparations.have_failed(lane, request, reply)
-        if has_failed or self._is_step(lane, request):
-            ended = self._footprints.ended(lane, request)
-            self._answered.append(_Answered(lane, request, reply, ended))
-        else:
-            self._footprints.passed(lane, request, reply)
+        self._recording.replied(lane, request, reply)
 
     def failed(self, lane: Lane, failure: Failure) -> None:
         """A connection that cannot be understood: the run cannot be judged."""
@@ -183,7 +153,7 @@ class Stage:
     def closed(self, lane: Lane) -> None:
         """A connection is gone."""
         self._quiet.closed(lane)
-        self._footprints.forget(lane)
+        self._recording.closed(lane)
 
     # --- what the explorer does ----------------------------------------------------------------
 
@@ -210,7 +180,7 @@ class Stage:
     @property
     def has_queued(self) -> bool:
         """Whether several workers waited for one row at once, so that the server had a choice."""
-        return self._has_queued
+        return self._recording.has_queued
 
     @property
     def questions(self) -> Mapping[Poll, int]:
@@ -223,27 +193,8 @@ class Stage:
     @property
     def cut_reason(self) -> str:
         """What was left out in this run, as a sentence; empty while nothing was."""
-        reasons = [
-            self._leases.cut_reason if self._leases else "",
-            *(
-                f"what {name} could have asked while it was silent"
-                for name in sorted(self._quiet.unheard)
-            ),
-            *(
-                f"the other orders of what {name} asks at the same time"
-                for name in sorted(self._crowded)
-            ),
-            *(
-                f"what {name} does if a time limit of its own ends its wait while others go on"
-                for name in sorted(self._quiet.limited)
-            ),
-            *(
-                f"whether {poll.worker} gives up asking {poll.asks} while others go on, as it "
-                "sleeps by a clock of its own"
-                for poll in sorted(self._patience.unsure)
-            ),
-        ]
-        return next(filter(None, reasons), "")
+        ageings = self._leases.cut_reason if self._leases else ""
+        return ageings or next(self._left_out.reasons(), "")
 
     async def enter(self, bodies: Sequence[Body]) -> None:
         """Bring each worker on, behind gates of its own, up to its first request.
@@ -255,7 +206,7 @@ class Stage:
             raise StageError(self._refused)
         for number, body in enumerate(bodies, start=1):
             name = f"w{number}"
-            links = await self._open_links(name)
+            links = await self._links.open(name)
             self._actors[name] = Actor(
                 name, worker_for(name, body, self._loop, partial(self._quiet.moved, name))
             )
@@ -267,7 +218,7 @@ class Stage:
         if self._quiet.cycle:
             return []
         holding = [actor for actor in self._actors.values() if actor.holding]
-        self._crowded.update(one.name for one in holding if one.is_crowded)
+        self._left_out.crowded.update(one.name for one in holding if one.is_crowded)
         if holding:
             return [*self._patience.able(holding), *self._ageings()]
         ageings = self._ageings() if self._ends_age and self.has_ended else []
@@ -338,8 +289,7 @@ class Stage:
             StageError: a worker cannot be ended.
         """
         self._loop.observer = None
-        for gate in self._gates:
-            await gate.close()
+        await self._links.close()
         await self._clients.close()
         stops = [actor.worker.stop() for actor in self._actors.values()]
         for error in await asyncio.gather(*stops, return_exceptions=True):
@@ -360,17 +310,17 @@ class Stage:
         if was_parked:
             self._loop.pass_time(LATE_SECONDS)
             actor.is_late = True
-        self._begin()
+        self._recording.begin()
         held = lane.held
         assert held is not None  # noqa: S101 - the lane is one that holds
-        self._sources[lane.name] = self._source(actor, text_of(held))
-        self._preparations.go_on(lane, held)
+        self._recording.sources[lane.name] = self._source(actor, text_of(held))
+        self._recording.goes_on(lane, held)
         lane.let_pass()
         await self._quiet.comes()
         footprint = await self._record(name)
         # A worker that polled in vain has seen that time passed, and does not count as free.
         actor.polls.idle = actor.polls.idle + 1 if was_parked and actor.polls.period else 0
-        return Effect(footprint, self._moved(name), lane.is_awaiting_reply)
+        return Effect(footprint, self._recording.moved(name), lane.is_awaiting_reply)
 
     def _source(self, actor: Actor, text: str) -> str:
         """Where a worker asks.
@@ -391,14 +341,22 @@ class Stage:
     async def _age(self, option: str) -> Effect:
         assert self._leases is not None  # noqa: S101 - it gave the option
         await self._leases.hold_still()
-        self._begin()
+        self._recording.begin()
         aged = await self._leases.age(option)
         self._story.ran_out(option.removeprefix(AGE), aged.seconds, aged.gone)
         self._loop.pass_time(aged.seconds)
         await self._quiet.comes()
         footprint = (await self._record(option)).joined([aged.footprint, _BEFORE_END])
-        self._disturb(option, aged.footprint)
-        return Effect(footprint, self._moved(option))
+        self._recording.disturb(option, aged.footprint)
+        return Effect(footprint, self._recording.moved(option))
+
+    async def _record(self, chosen: str) -> Footprint:
+        """Tell all that happened in a step, and what time-outs of keys it has set."""
+        whole, of_redis = await self._recording.tell(chosen)
+        if self._leases:
+            set_now = await self._leases.note(of_redis, self._recording.databases)
+            whole = whole.joined([set_now])
+        return whole
 
     async def _prepare_leases(self, lane: Lane) -> None:
         """See that keys have left what they had; those with a time-out at the start included."""
@@ -408,130 +366,5 @@ class Stage:
             self._leases = Leases(self._clients.client)
             await self._leases.begin()
 
-    def _begin(self) -> None:
-        self._answered = []
-        self._freed = set()
-        self._preparations.forget()
-        self._waits_before = self._quiet.waits
-
-    def _moved(self, chosen: str) -> frozenset[str]:
-        answered = {one.lane.worker for one in self._answered}
-        return frozenset((answered | self._freed) - {chosen})
-
-    async def _record(self, chosen: str) -> Footprint:
-        """Tell all that happened in a step, the chosen worker's own reply first.
-
-        Replies on several sockets come in any order.
-        """
-        whole = NOTHING
-        ordered = sorted(self._answered, key=lambda one: (one.lane.worker != chosen, one.lane.name))
-        for one in ordered:
-            footprint = await self._touched(one)
-            source = self._sources.get(one.lane.name, "")
-            if self._ends.is_wrong_victim(one.lane, one.reply) and not self._takes_any_order:
-                raise SpoiledError(
-                    f"{one.lane.worker} was a deadlock's victim in spite of its wait"
-                )
-            await self._ends.explain(one.lane, one.request, one.reply, footprint, source)
-            self._story.answered(one.lane, one.request, one.reply, footprint, source)
-            actor = self._actors[one.lane.worker]
-            actor.polls.remember(_asked(one, footprint))
-            if not actor.polls.has_only_looked:
-                self._disturb(actor.name, footprint)
-            whole = whole.joined([footprint])
-        whole = whole.joined([await self._record_waits(), await self._note_leases(ordered)])
-        self._check_queues()
-        left = self._footprints.left_behind()
-        self._disturb("", left)
-        return whole.joined([left])
-
-    def _check_queues(self) -> None:
-        """See that nobody has been overtaken by who asked for the same row later."""
-        waits = self._quiet.waits
-        self._has_queued |= has_queue(waits)
-        lanes = {lane.name: lane for actor in self._actors.values() for lane in actor.waiting}
-        answered = {one.lane.name for one in self._answered if not has_failed(one.reply)}
-
-        def asked_at(name: str) -> int | None:
-            step = self._story.waits(lanes[name]) if name in lanes else None
-            return step.number if step else None
-
-        early = overtaker(self._waits_before, waits, answered, asked_at)
-        if early and not self._takes_any_order:
-            raise SpoiledError(f"{early} overtook another in the queue for a row")
-
-    async def _touched(self, one: _Answered) -> Footprint:
-        if one.ended is not None:
-            return one.ended
-        if isinstance(one.request, RedisRequest) and isinstance(one.reply, RedisReply):
-            return touched_by(one.request, one.reply)
-        return await self._footprints.of(one.lane, one.request, one.reply)
-
-    async def _record_waits(self) -> Footprint:
-        """Tell who has come to wait; what they touch."""
-        whole = NOTHING
-        waiting = [lane for actor in self._actors.values() for lane in actor.waiting]
-        for lane in waiting:
-            if self._story.waits(lane) is None:
-                footprint = await self._footprint_so_far(lane)
-                blockers = self._ends.blockers(lane, self._quiet.waits, footprint)
-                source = self._sources.get(lane.name, "") if is_step(lane.awaited[0]) else ""
-                self._story.blocked(lane, lane.awaited[0], blockers, footprint, source)
-                whole = whole.joined([footprint])
-        return whole
-
-    async def _footprint_so_far(self, lane: Lane) -> Footprint:
-        request = lane.awaited[0]
-        if isinstance(request, RedisRequest):
-            return request.footprint
-        return await self._footprints.so_far(lane, request)
-
-    async def _note_leases(self, answered: Sequence[_Answered]) -> Footprint:
-        """What a step touched by setting time-outs of keys."""
-        footprint, databases = NOTHING, set()
-        for one in answered:
-            if isinstance(one.request, RedisRequest) and isinstance(one.reply, RedisReply):
-                footprint = footprint.joined([touched_by(one.request, one.reply)])
-                databases.add(one.request.database)
-        return await self._leases.note(footprint, databases) if self._leases else NOTHING
-
-    def _is_step(self, lane: Lane, request: Request) -> bool:
-        return is_step(request) or self._footprints.is_looking(lane, request)
-
-    def _disturb(self, by: str, footprint: Footprint) -> None:
-        for actor in self._actors.values():
-            if actor.name != by:
-                actor.polls.disturbed_by(footprint)
-
     def _ageings(self) -> list[str]:
         return self._leases.options() if self._leases else []
-
-    async def _open_links(self, name: str) -> Links:
-        own = self._folder / name
-        own.mkdir()
-        server = self._servers.postgres.address
-        postgres = Gate(name, server, PostgresFraming, self, self._backends)
-        redis = Gate(name, self._servers.redis.address, lambda: RespFraming(self._scripts), self)
-        broker = Gate(
-            name, self._servers.redis.address, lambda: RespFraming(Scripts()), self.broker
-        )
-        self._gates += [postgres, redis, broker]
-        await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
-        await redis.listen(Address(path=str(own / "redis.sock")))
-        await broker.listen(Address(path=str(own / "broker.sock")))
-        return Links(
-            self._servers.postgres.behind(own, port=5432).url,
-            self._servers.redis.behind(own / "redis.sock").url,
-            self._servers.redis.behind(own / "broker.sock").broker_url,
-        )
-
-
-def _asked(one: _Answered, footprint: Footprint) -> Asked:
-    text, result = text_of(one.request), result_of(one.reply)
-    return Asked(
-        text,
-        one.reply,
-        footprint,
-        looks(one.request, text, result),
-        changes(one.request, one.reply, result),
-    )

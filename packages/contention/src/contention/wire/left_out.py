@@ -1,0 +1,34 @@
+"""Which schedules a run has left out, in words: with any of them, LEGAL is not to be had."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from contention.wire.patience import Patience
+from contention.wire.quiet import Quiet
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What was left out in one run.
+
+    Attributes:
+        crowded: workers that asked for several things at the same time.
+    """
+
+    quiet: Quiet
+    patience: Patience
+    crowded: set[str] = field(default_factory=set)
+
+    def reasons(self) -> Iterator[str]:
+        """Each as a sentence, most telling first."""
+        for name in sorted(self.quiet.unheard):
+            yield f"what {name} could have asked while it was silent"
+        for name in sorted(self.crowded):
+            yield f"the other orders of what {name} asks at the same time"
+        for name in sorted(self.quiet.limited):
+            yield f"what {name} does if a time limit of its own ends its wait while others go on"
+        for poll in sorted(self.patience.unsure):
+            yield (
+                f"whether {poll.worker} gives up asking {poll.asks} while others go on, as it "
+                "sleeps by a clock of its own"
+            )
