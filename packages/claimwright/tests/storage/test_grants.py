@@ -57,7 +57,11 @@ async def test_what_the_application_may_write_is_this_and_nothing_else(
         "risk_events INSERT",
         "risk_events UPDATE note",
         "variable_units INSERT",
-        "work_requests UPDATE finished_generation, finished_at",
+        "work_chunks INSERT",
+        "work_chunks UPDATE generation, count, zone, after_id, up_to_id, attempts, attempted_at,"
+        " finished_at",
+        "work_requests UPDATE finished_generation, finished_at, handed_on_generation,"
+        " handed_on_at, attempted_generation, attempts, attempted_at, dead_generation, failure",
     ]
 
 
@@ -84,6 +88,7 @@ FORBIDDEN = [
     "UPDATE work_requests SET generation = generation + 1",
     "INSERT INTO work_requests (kind, policy_id) VALUES ('policy', 1)",
     "DELETE FROM work_requests",
+    "DELETE FROM work_chunks",
     "UPDATE alembic_version SET version_num = '0000'",
     "LOCK TABLE claims IN ACCESS EXCLUSIVE MODE",
 ]

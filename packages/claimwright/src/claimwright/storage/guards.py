@@ -51,6 +51,9 @@ GUARDS: Final = frozenset(
         Guard("readings", "readings_restate"),
         Guard("risk_events", "risk_events_requests"),
         Guard("risk_events", "risk_events_tier"),
+        Guard("work_chunks", "work_chunks_keep"),
+        Guard("work_chunks", "work_chunks_keep_all"),
+        Guard("work_requests", "work_requests_notice"),
     }
 )
 

@@ -42,7 +42,11 @@ _EXCESS = text(
     WHERE has_column_privilege(oid, attname, 'UPDATE')
       AND relname || '.' || attname NOT IN (
         'claims.status', 'policies.last_day', 'policies.cancelled_on', 'risk_events.note',
-        'work_requests.finished_generation', 'work_requests.finished_at')
+        'work_requests.finished_generation', 'work_requests.finished_at',
+        'work_requests.handed_on_generation', 'work_requests.handed_on_at',
+        'work_requests.attempted_generation', 'work_requests.attempts',
+        'work_requests.attempted_at', 'work_requests.dead_generation', 'work_requests.failure')
+      AND relname <> 'work_chunks'
     UNION ALL
     SELECT 'INSERT on ' || relname FROM tables
     WHERE relname IN ('policy_accounts', 'period_accounts', 'claim_transitions')
