@@ -58,10 +58,14 @@ async def test_what_the_application_may_write_is_this_and_nothing_else(
         "risk_events UPDATE note",
         "variable_units INSERT",
         "work_chunks INSERT",
-        "work_chunks UPDATE generation, count, zone, after_id, up_to_id, attempts, attempted_at,"
-        " finished_at",
-        "work_requests UPDATE finished_generation, finished_at, handed_on_generation,"
-        " handed_on_at, attempted_generation, attempts, attempted_at, dead_generation, failure",
+        (
+            "work_chunks UPDATE generation, count, zone, after_id, up_to_id, attempts,"
+            " attempted_at, finished_at"
+        ),
+        (
+            "work_requests UPDATE finished_generation, finished_at, handed_on_generation,"
+            " handed_on_at, attempted_generation, attempts, attempted_at, dead_generation, failure"
+        ),
     ]
 
 
