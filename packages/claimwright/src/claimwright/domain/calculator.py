@@ -10,6 +10,7 @@ overlap, and their sum is the highest tier's full amount, whatever the order of 
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -19,6 +20,15 @@ from claimwright.domain.layers import ClaimDraft, Layer, Standing
 from claimwright.domain.money import percentage_of
 from claimwright.domain.periods import PayoutFrequency, period_key
 from claimwright.domain.schedule import PayoutSchedule, Tier
+
+
+class Turn(NamedTuple):
+    """An event in its turn: the local date and benefit period it falls in, and its tier."""
+
+    event: EventFacts
+    day: date
+    period: str
+    tier: Tier
 
 
 class Reach(NamedTuple):
@@ -73,21 +83,57 @@ class ClaimCalculator:
             InvalidTermsError: an event has a tier that the schedule does not have.
         """
         standing = Standing.of(claim for claim in existing_claims if claim.policy_id == policy.id)
+        return self.settle(self._turns_of(events, policy), policy, standing)
+
+    def turns(self, events: Iterable[EventFacts], zone: str) -> list[Turn]:
+        """Events by (timestamp, id), one a timestamp: its highest tier.
+
+        The same for every policy of one zone that the events concern, so that many policies
+        share it.
+
+        Raises:
+            InvalidTermsError: an event has a tier that the schedule does not have.
+        """
+        highest: dict[object, Turn] = {}
+        for event in sorted(events, key=lambda event: (event.triggered_at, event.id)):
+            tier = self.schedule.tier(event.tier_level)
+            known = highest.get(event.triggered_at)
+            if known is None or known.tier.rank < tier.rank:
+                day = local_date(event.triggered_at, zone, self.boundary)
+                highest[event.triggered_at] = Turn(
+                    event, day, period_key(self.frequency, day), tier
+                )
+        return list(highest.values())
+
+    def settle(
+        self, turns: Iterable[Turn], policy: PolicyFacts, standing: Standing
+    ) -> list[ClaimDraft]:
+        """The claims that turns add to a policy's standing, which moves up with each.
+
+        Args:
+            turns: of events that concern the policy, in the order of `turns`; those on days
+                that it does not cover pay nothing.
+            policy: whose cover, limit and days decide.
+            standing: what its live claims have taken; at least in the periods of the turns,
+                and in total over its term.
+        """
         drafts = []
-        for reach in self._in_order(events, policy):
-            draft = self._next_claim(reach, policy, standing)
-            if draft is not None:
-                standing.add(draft)
-                drafts.append(draft)
+        for turn in turns:
+            if covers(policy, turn.day):
+                draft = _next_claim(turn, policy, standing)
+                if draft is not None:
+                    standing.add(draft)
+                    drafts.append(draft)
         return drafts
 
     def reaches(self, events: Iterable[EventFacts], policy: PolicyFacts) -> dict[str, Reach]:
         """Per benefit period, the event that takes it furthest: what is due without a limit."""
         furthest: dict[str, Reach] = {}
-        for reach in self._in_order(events, policy):
-            period = self.period_of(reach.event, policy)
-            if period not in furthest or furthest[period].full_minor < reach.full_minor:
-                furthest[period] = reach
+        for turn in self._turns_of(events, policy):
+            full_minor = turn.tier.full_minor(policy.coverage_minor)
+            known = furthest.get(turn.period)
+            if known is None or known.full_minor < full_minor:
+                furthest[turn.period] = Reach(turn.event, turn.tier, full_minor)
         return furthest
 
     def period_of(self, event: EventFacts, policy: PolicyFacts) -> str:
@@ -96,45 +142,37 @@ class ClaimCalculator:
             self.frequency, local_date(event.triggered_at, policy.zone, self.boundary)
         )
 
-    def _in_order(self, events: Iterable[EventFacts], policy: PolicyFacts) -> list[Reach]:
-        """Events that pay this policy, by (timestamp, id), one a timestamp: its highest tier."""
-        highest: dict[object, Reach] = {}
-        for event in sorted(events, key=lambda event: (event.triggered_at, event.id)):
-            if not concerns(event, policy):
-                continue
-            if not covers(policy, local_date(event.triggered_at, policy.zone, self.boundary)):
-                continue
-            tier = self.schedule.tier(event.tier_level)
-            known = highest.get(event.triggered_at)
-            if known is None or known.tier.rank < tier.rank:
-                full_minor = tier.full_minor(policy.coverage_minor)
-                highest[event.triggered_at] = Reach(event, tier, full_minor)
-        return list(highest.values())
-
-    def _next_claim(
-        self, reach: Reach, policy: PolicyFacts, standing: Standing
-    ) -> ClaimDraft | None:
-        day = local_date(reach.event.triggered_at, policy.zone, self.boundary)
-        period = period_key(self.frequency, day)
-        attachment_minor = standing.exhaustion_minor.get(period, 0)
-        left_minor = policy.limit_minor - standing.total_minor
-        exhaustion_minor = min(reach.full_minor, attachment_minor + left_minor)
-        if exhaustion_minor <= attachment_minor:
-            return None
-        layer = Layer(attachment_minor, exhaustion_minor)
-        return ClaimDraft(
-            policy_id=policy.id,
-            event_id=reach.event.id,
-            event_date=day,
-            period_key=period,
-            tier_level=reach.tier.level,
-            layer=layer,
-            payout_percentage=_increment(layer, reach, policy, standing.percentage.get(period)),
+    def _turns_of(self, events: Iterable[EventFacts], policy: PolicyFacts) -> list[Turn]:
+        """The turns of the events that pay this policy."""
+        return self.turns(
+            (
+                event
+                for event in events
+                if concerns(event, policy)
+                and covers(policy, local_date(event.triggered_at, policy.zone, self.boundary))
+            ),
+            policy.zone,
         )
 
 
-def _increment(layer: Layer, reach: Reach, policy: PolicyFacts, already: Decimal | None) -> Decimal:
-    """What the layer adds in per cent: the tier's rise, or amount by cover where it was cut."""
-    if layer.exhaustion_minor == reach.full_minor:
-        return reach.tier.payout_percent - (already or Decimal(0))
-    return percentage_of(layer.amount_minor, policy.coverage_minor)
+def _next_claim(turn: Turn, policy: PolicyFacts, standing: Standing) -> ClaimDraft | None:
+    full_minor = turn.tier.full_minor(policy.coverage_minor)
+    attachment_minor = standing.exhaustion_minor.get(turn.period, 0)
+    left_minor = policy.limit_minor - standing.total_minor
+    exhaustion_minor = min(full_minor, attachment_minor + left_minor)
+    if exhaustion_minor <= attachment_minor:
+        return None
+    layer = Layer(attachment_minor, exhaustion_minor)
+    already = standing.percentage.get(turn.period, Decimal(0))
+    return ClaimDraft(
+        policy_id=policy.id,
+        event_id=turn.event.id,
+        event_date=turn.day,
+        period_key=turn.period,
+        tier_level=turn.tier.level,
+        layer=layer,
+        # The tier's rise, or amount by cover where the limit cut the layer.
+        payout_percentage=turn.tier.payout_percent - already
+        if exhaustion_minor == full_minor
+        else percentage_of(layer.amount_minor, policy.coverage_minor),
+    )
