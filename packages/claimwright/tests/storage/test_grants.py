@@ -48,6 +48,8 @@ async def test_what_the_application_may_write_is_this_and_nothing_else(
     assert [row[0] for row in rows] == [
         "claims INSERT",
         "claims UPDATE status",
+        "evaluated_groups INSERT",
+        "evaluated_groups UPDATE first_day, last_day",
         "event_withdrawals INSERT",
         "policies INSERT",
         "policies UPDATE last_day, cancelled_on",
@@ -59,7 +61,7 @@ async def test_what_the_application_may_write_is_this_and_nothing_else(
         "variable_units INSERT",
         "work_chunks INSERT",
         (
-            "work_chunks UPDATE generation, count, zone, after_id, up_to_id, attempts,"
+            "work_chunks UPDATE generation, count, zone, after_id, up_to_id, policies, attempts,"
             " attempted_at, finished_at"
         ),
         (

@@ -46,7 +46,7 @@ _EXCESS = text(
         'work_requests.handed_on_generation', 'work_requests.handed_on_at',
         'work_requests.attempted_generation', 'work_requests.attempts',
         'work_requests.attempted_at', 'work_requests.dead_generation', 'work_requests.failure')
-      AND relname <> 'work_chunks'
+      AND relname NOT IN ('work_chunks', 'evaluated_groups')
     UNION ALL
     SELECT 'INSERT on ' || relname FROM tables
     WHERE relname IN ('policy_accounts', 'period_accounts', 'claim_transitions')

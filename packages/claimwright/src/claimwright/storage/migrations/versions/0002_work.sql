@@ -35,6 +35,8 @@ CREATE TABLE work_chunks (
     -- The policies whose id lies in (after_id, up_to_id].
     after_id bigint NOT NULL,
     up_to_id bigint NOT NULL CHECK (up_to_id > after_id),
+    -- How many of them covered a date of the request when it was cut.
+    policies integer NOT NULL CHECK (policies >= 1),
     attempts integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     attempted_at timestamptz,
     finished_at timestamptz,
@@ -46,6 +48,18 @@ CREATE TRIGGER work_chunks_keep_all BEFORE TRUNCATE ON work_chunks FOR EACH STAT
     EXECUTE FUNCTION refuse_change('a newer plan is written over an older one');
 ALTER TABLE work_chunks ENABLE ALWAYS TRIGGER work_chunks_keep;
 ALTER TABLE work_chunks ENABLE ALWAYS TRIGGER work_chunks_keep_all;
+
+-- For which local dates a group's index has been evaluated, because a policy was stored that covers
+-- them: readings that come later ask for themselves, those that were there before do not.
+CREATE TABLE evaluated_groups (
+    product_version_id bigint NOT NULL REFERENCES product_versions,
+    region text NOT NULL,
+    zone text NOT NULL,
+    first_day date NOT NULL,
+    last_day date NOT NULL,
+    PRIMARY KEY (product_version_id, region, zone),
+    CONSTRAINT evaluated_groups_days CHECK (first_day <= last_day)
+);
 
 -- Whoever wakes the relay need not be asked for again and again: one notice a transaction.
 CREATE FUNCTION notice_work() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -82,10 +96,11 @@ RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = {schema}, pg_temp
     SELECT count(*) FROM asked;
 $$;
 
-GRANT SELECT ON work_chunks TO claimwright_app;
-GRANT INSERT ON work_chunks TO claimwright_app;
-GRANT UPDATE (generation, count, zone, after_id, up_to_id, attempts, attempted_at, finished_at)
-    ON work_chunks TO claimwright_app;
+GRANT SELECT ON work_chunks, evaluated_groups TO claimwright_app;
+GRANT INSERT ON work_chunks, evaluated_groups TO claimwright_app;
+GRANT UPDATE (generation, count, zone, after_id, up_to_id, policies, attempts, attempted_at,
+              finished_at) ON work_chunks TO claimwright_app;
+GRANT UPDATE (first_day, last_day) ON evaluated_groups TO claimwright_app;
 GRANT UPDATE (handed_on_generation, handed_on_at, attempted_generation, attempts, attempted_at,
               dead_generation, failure) ON work_requests TO claimwright_app;
 REVOKE EXECUTE ON FUNCTION notice_work, request_again, request_days_again FROM PUBLIC;
