@@ -1,12 +1,10 @@
 """Run workers under every order of their requests that matters, on real servers."""
 
-import asyncio
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from contention.model.schedules import Schedule
-from contention.model.verdicts import VerdictKind
+from contention.model.verdicts import Verdict, VerdictKind
 from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.schedulers.replay import ReplayScheduler
 from contention.schedulers.scheduler import Scheduler
@@ -18,6 +16,7 @@ from contention.search.exploration import (
     UndecidedError,
 )
 from contention.search.judges import Check, InvariantJudge, Judge, SerialJudge
+from contention.search.own_thread import OwnThread
 from contention.search.runs import Runner
 from contention.search.search import Bounds, Search
 from contention.search.start import Setup, Start, connect, drop
@@ -89,6 +88,7 @@ async def explore(
     exploration = Exploration(
         {f"w{number}": _name(worker) for number, worker in enumerate(workers, start=1)}
     )
+    bounds = bounds or Bounds()
     job = _Job(
         workers,
         setup,
@@ -96,12 +96,14 @@ async def explore(
         _servers(servers, surroundings, workers),
         scheduler or ExhaustiveScheduler(),
         expected,
-        bounds or Bounds(),
+        bounds,
         exploration,
         surroundings,
         leases_age=leases_age,
     )
-    await _in_a_thread(job)
+    broken_off = await OwnThread(job.search, bounds.silence_seconds, job.forsake).run()
+    if broken_off:
+        exploration.verdict = Verdict(VerdictKind.UNKNOWN, reason=broken_off)
     surroundings.ended(exploration)
     if not exploration.verdict.is_green:
         is_broken = exploration.verdict.kind is VerdictKind.ILLEGAL
@@ -110,7 +112,7 @@ async def explore(
 
 
 class _Job:
-    """A search in an event loop of its own, in a thread of its own."""
+    """A search, from beginning to end."""
 
     def __init__(  # noqa: PLR0917 - all that `explore` was given
         self,
@@ -136,36 +138,18 @@ class _Job:
         self._exploration = exploration
         self._surroundings = surroundings
         self._leases_age = leases_age
-        self._loop: VirtualClockLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._is_cancelled = False
+        self._start: Start | None = None
 
-    def run(self) -> None:
-        """Search to the end; call it in the thread."""
-        loop = VirtualClockLoop()
-        try:
-            self._task = loop.create_task(self._search(loop))
-            self._loop = loop
-            if self._is_cancelled:
-                self._task.cancel()
-            loop.run_until_complete(self._task)
-        finally:
-            self._loop = None
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+    def forsake(self) -> None:
+        """End what can be ended while the search hangs; call it from any thread."""
+        if self._start is not None:
+            self._start.forsake()
 
-    def cancel(self) -> None:
-        """End the search soon, everything closed; call it from any other thread."""
-        self._is_cancelled = True
-        loop, task = self._loop, self._task
-        if loop is not None and task is not None:
-            loop.call_soon_threadsafe(task.cancel)
-
-    async def _search(self, loop: VirtualClockLoop) -> None:
+    async def search(self, loop: VirtualClockLoop) -> None:
+        """Search to the end."""
         admin = await connect(self._servers, "postgres")
-        start = None
         try:
-            start = await Start.made_by(self._setup, self._servers, admin)
+            self._start = start = await Start.made_by(self._setup, self._servers, admin)
             runner = Runner(
                 loop,
                 self._servers,
@@ -181,8 +165,8 @@ class _Job:
                 self._exploration.notes.append(_AGELESS)
             self._keep()
         finally:
-            if start is not None:
-                await start.close()
+            if self._start is not None:
+                await self._start.close()
             await drop(admin)
             await admin.close()
 
@@ -202,18 +186,6 @@ class _Job:
             memory.forget(name)
         elif self._exploration.counterexample is not None:
             memory.remember(name, self._exploration.counterexample.schedule)
-
-
-async def _in_a_thread(job: _Job) -> None:
-    """Run a job beside the caller's own loop; whoever is cancelled waits until it has let go."""
-    with ThreadPoolExecutor(1, "contention") as executor:
-        running = asyncio.get_running_loop().run_in_executor(executor, job.run)
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            job.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            raise
 
 
 def _servers(given: Servers | None, surroundings: Ambient, workers: Sequence[Body]) -> Servers:

@@ -116,6 +116,12 @@ class Start:
         await self._keys.close()
         await self._database.close()
 
+    def forsake(self) -> None:
+        """Close what is not in the loop of the runs, which does not turn any more."""
+        if self._gate is not None:
+            self._gate.close()
+        self._folder.cleanup()
+
     def _let_go(self) -> None:
         self.backends.close()
         self._forget_lookers()

@@ -8,12 +8,16 @@ is ever made while a worker still has something to do.
 
 import asyncio
 import heapq
+import os
 import selectors
+import socket
+import stat
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -36,6 +40,7 @@ class _IdleSelector(selectors.BaseSelector):
     def __init__(self, inner: selectors.BaseSelector, observe: Observer) -> None:
         self._inner = inner
         self._observe = observe
+        self.asked = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:  # noqa: ANN401 - as the base class
         return self._inner.register(fileobj, events, data)
@@ -47,6 +52,7 @@ class _IdleSelector(selectors.BaseSelector):
         return self._inner.modify(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.asked += 1
         ready = self._inner.select(0)
         if ready or timeout == 0:
             return ready
@@ -72,16 +78,21 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     """An event loop with an observer of its idle moments and a clock that moves when told to.
 
     Without an observer its clock runs as any other does, as for a test's own set-up.
+
+    Attributes:
+        blocked_reason: who kept it from turning and where, as a sentence; empty while nobody did.
     """
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
+        self.blocked_reason = ""
         self._now_seconds = 0.0
         self._seen_at = time.monotonic()
         self._limits: list[tuple[float, asyncio.Future[None]]] = []
         self._errands: set[_Errand] = set()
         self._births: WeakKeyDictionary[asyncio.Task[Any], Birth] = WeakKeyDictionary()
-        super().__init__(_IdleSelector(selectors.DefaultSelector(), self._observe))
+        self._sockets = _IdleSelector(selectors.DefaultSelector(), self._observe)
+        super().__init__(self._sockets)
         # A timer is due when the clock says its time, however large that is by then.
         self._clock_resolution = _RESOLUTION_SECONDS
         self.set_task_factory(self._bear)
@@ -156,6 +167,43 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             if birth.worker == worker and not task.done()
         ]
 
+    def worker_of(self, task: asyncio.Task[Any]) -> str:
+        """Whose a task is; empty when it is no worker's."""
+        birth = self._births.get(task)
+        return birth.worker if birth else ""
+
+    @property
+    def turns(self) -> int:
+        """How often it has looked for what is ready; it does many times a second, even if idle."""
+        return self._sockets.asked
+
+    def break_off(self, reason: str) -> None:
+        """Somebody blocks it: cut its gates, from any thread; what comes of that is not told."""
+        self.blocked_reason = reason
+        self.set_exception_handler(lambda *_: None)
+        self.cut(only_named=True)
+
+    def cut(self, *, only_named: bool) -> None:
+        """Cut its connections, from any thread, while it does not turn.
+
+        Args:
+            only_named: only what belongs to a unix socket that is listened to here, as a gate's.
+        """
+        with ExitStack() as stack:
+            # The first cut may bring back whoever blocks: by then all are in other hands, too.
+            for one in [stack.enter_context(one) for one in self._copies()]:
+                if _is_named(one) or not (only_named or _is_its_own(one)):
+                    _cut(one)
+
+    def _copies(self) -> list[socket.socket]:
+        """What it looks at, for a thread that does not own it; none if it turns meanwhile."""
+        copies = []
+        with suppress(OSError, RuntimeError):
+            for key in list(self._sockets.get_map().values()):
+                if stat.S_ISSOCK(os.fstat(key.fd).st_mode):
+                    copies.append(socket.socket(fileno=os.dup(key.fd)))  # noqa: PERF401 - those so far
+        return copies
+
     def _bear(self, _loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:  # noqa: ANN401 - a task factory's signature
         context = options.get("context")
         worker = WORKER.get() if context is None else context.get(WORKER, "")
@@ -209,3 +257,29 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             if not belongs(handle._context):  # noqa: SLF001 - no public name
                 handle._when += seconds  # noqa: SLF001 - no public name
         heapq.heapify(self._scheduled)  # type: ignore[attr-defined]
+
+
+def _is_named(one: socket.socket) -> bool:
+    return one.family == socket.AF_UNIX and bool(one.getsockname())
+
+
+def _is_its_own(one: socket.socket) -> bool:
+    """Whether it is one of the pair by which other threads wake the loop."""
+    try:
+        return one.family == socket.AF_UNIX and not one.getpeername()
+    except OSError:  # nobody is at the other end
+        return False
+
+
+def _cut(one: socket.socket) -> None:
+    """Nobody is to wait for anything through this socket, nor to be accepted."""
+    if not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        with suppress(OSError):  # it was cut already
+            one.shutdown(socket.SHUT_RDWR)
+        return
+    # Shut down, it would be ready for ever without anybody to accept: its loop would never be idle.
+    if one.family == socket.AF_UNIX:
+        Path(one.getsockname()).unlink(missing_ok=True)
+    with suppress(OSError):  # nobody is left who waits
+        while True:
+            one.accept()[0].close()

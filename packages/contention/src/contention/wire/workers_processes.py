@@ -152,7 +152,7 @@ class _Running:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         # If the interpreter ends first, the process does not outlive it.
-        self._at_exit = weakref.finalize(self, _kill_group, self.process.pid)
+        self._at_exit = weakref.finalize(self, _end_at_once, self.process.pid, self._folder)
 
     def wait(self) -> int:
         """Wait until the process has ended, and leave it a zombie; its exit code."""
@@ -190,12 +190,12 @@ class _Running:
         """Kill what is left of the group, and forget the process."""
         self._at_exit()
         self.process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _kill_group(process_id: int) -> None:
+def _end_at_once(process_id: int, folder: Path) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process_id, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(links: Links) -> dict[str, str]:
