@@ -7,7 +7,7 @@ own, and an event made without one serves the policy made last. All of them have
 """
 
 import asyncio
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -28,6 +28,7 @@ from claimwright.domain.terms import ProductTerms
 from claimwright.operations.calculate import HasId, PolicyCalculation, process_policy_claims
 from claimwright.runtime import close_current_runtime, current_runtime, get_session
 from claimwright.storage.claims import Claim
+from claimwright.storage.database import Driver
 from claimwright.storage.policies import Policy
 from claimwright.storage.products import add_version
 from claimwright.storage.risk_events import RiskEvent
@@ -200,14 +201,14 @@ async def process_policy_claims_with_error(
         CalculationError: always.
     """
 
-    async def fail(_connection: AsyncConnection, ids: Iterable[int]) -> None:
-        raise CalculationError(f"the calculation of policy {list(ids)} fails on purpose")
+    async def fail(_connection: Driver, policy_id: int) -> None:
+        raise CalculationError(f"the calculation of policy {policy_id} fails on purpose")
 
     await process_policy_claims(
         redis_client=redis_client,
         policy=policy,
         target_date=target_date,
-        calculation=PolicyCalculation(lock_policies=fail),
+        calculation=PolicyCalculation(lock_policy=fail),
     )
     raise AssertionError("a calculation that fails on purpose does not return")
 

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from claimwright import Claim, Policy, process_policy_claims
 from claimwright.metrics import REGISTRY
 from claimwright.operations.calculate import Case, PolicyCalculation
 from claimwright.runtime import Runtime
+from claimwright.storage.database import Driver
 from claimwright.testing import TEST_DATE, create_and_persist_event, create_test_policy
 from support.databases import Connection
 from support.ordering import PATIENCE_SECONDS
@@ -71,11 +72,6 @@ async def live_amounts(runtime: Runtime, policy: Policy) -> list[int]:
         return list(found)
 
 
-async def server_pid(connection: AsyncConnection) -> int:
-    """The process id of the server process behind a connection."""
-    return int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
-
-
 @dataclass(slots=True)
 class Hold:
     """Stops the first calculation that comes by, after it has read and before it writes."""
@@ -87,12 +83,10 @@ class Hold:
     def after_reading(self, parts: PolicyCalculation) -> PolicyCalculation:
         """The same calculation, held once."""
 
-        async def read_and_hold(
-            connection: AsyncConnection, policy_id: int, target_date: date
-        ) -> Case:
+        async def read_and_hold(connection: Driver, policy_id: int, target_date: date) -> Case:
             case = await parts.read_case(connection, policy_id, target_date)
             if not self.reached.is_set():
-                self.pid = await server_pid(connection)
+                self.pid = connection.get_server_pid()
                 self.reached.set()
                 await self.let_go.wait()
             return case

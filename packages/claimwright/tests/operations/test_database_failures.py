@@ -1,14 +1,14 @@
 """Databases that fail in the middle of a calculation: nothing half done, and done again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from claimwright import CalculationError, Policy
 from claimwright.domain.errors import InvalidTermsError, NotFoundError
@@ -16,13 +16,13 @@ from claimwright.domain.layers import ClaimDraft
 from claimwright.locks import lease_key
 from claimwright.operations.calculate import Case, PolicyCalculation, read_case, settle
 from claimwright.runtime import Runtime
-from claimwright.storage.database import TransactionLimits, make_engine, make_sessions
-from claimwright.storage.policies import lock_policies
+from claimwright.storage.cases import lock_policy
+from claimwright.storage.database import Driver, TransactionLimits, make_engine, make_sessions
 from claimwright.testing import TEST_DATE, create_test_policy
 from support.databases import Connection, Connections
 from support.ordering import PATIENCE_SECONDS, wait_until_blocked
 
-from .staging import Hold, calculate, counted, insure, live_amounts, server_pid
+from .staging import Hold, calculate, counted, insure, live_amounts
 from .wire import wire_to
 
 
@@ -121,12 +121,10 @@ async def test_the_victim_of_a_deadlock_is_done_again(
     rival_waits = asyncio.Event()
     locked = asyncio.Event()
 
-    async def lock_the_other_too(
-        connection: AsyncConnection, policy_id: int, target_date: date
-    ) -> Case:
+    async def lock_the_other_too(connection: Driver, policy_id: int, target_date: date) -> Case:
         locked.set()
         await rival_waits.wait()
-        await lock_policies(connection, [other.id])
+        await lock_policy(connection, other.id)
         return await read_case(connection, policy_id, target_date)
 
     await rival.execute("BEGIN; SET LOCAL deadlock_timeout = '1h'")
@@ -157,9 +155,9 @@ async def test_a_lock_that_does_not_come_in_time_is_waited_for_again(
     policy = await insure(runtime.sessions)
     gave_up = asyncio.Event()
 
-    async def lock_and_tell(connection: AsyncConnection, ids: Iterable[int]) -> None:
+    async def lock_and_tell(connection: Driver, policy_id: int) -> None:
         try:
-            await lock_policies(connection, ids)
+            await lock_policy(connection, policy_id)
         except BaseException:
             gave_up.set()
             raise
@@ -175,7 +173,7 @@ async def test_a_lock_that_does_not_come_in_time_is_waited_for_again(
             calculate(
                 runtime,
                 policy,
-                calculation=PolicyCalculation(lock_policies=lock_and_tell),
+                calculation=PolicyCalculation(lock_policy=lock_and_tell),
                 sessions=make_sessions(engine),
             )
         )
@@ -190,8 +188,8 @@ async def test_an_error_that_stays_is_raised_with_its_cause_and_stores_nothing(
 ) -> None:
     policy = await insure(runtime.sessions)
 
-    async def divide(connection: AsyncConnection, _policy_id: int, _target_date: date) -> Case:
-        await connection.execute(text("SELECT 1 / 0"))
+    async def divide(connection: Driver, _policy_id: int, _target_date: date) -> Case:
+        await connection.execute("SELECT 1 / 0")
         raise AssertionError
 
     with pytest.raises(CalculationError, match="22012; nothing was stored") as raised:
@@ -261,7 +259,7 @@ async def test_a_cancelled_calculation_stores_nothing_and_leaves_its_connection_
     async with disposed(engine):
         sessions = make_sessions(engine)
         async with engine.connect() as connection:
-            pid = await server_pid(connection)
+            pid = int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
         if waiting_for == "the server":
             await rival.execute("BEGIN")
             await lock(rival, policy)

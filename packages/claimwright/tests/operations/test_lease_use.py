@@ -4,13 +4,13 @@ import asyncio
 from datetime import date
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright import CalculationError, LockNotAcquiredError, process_policy_claims
 from claimwright.domain.errors import LeaseUnavailableError
 from claimwright.locks import lease_key, make_redis_client
 from claimwright.operations.calculate import Case, PolicyCalculation, read_case
 from claimwright.runtime import Runtime
+from claimwright.storage.database import Driver
 from claimwright.storage.requests import RequestKind, pending_requests
 from claimwright.testing import TEST_DATE
 
@@ -54,7 +54,7 @@ async def test_a_lease_that_is_lost_in_the_middle_is_counted_and_the_claims_are_
 ) -> None:
     policy = await insure(runtime.sessions)
 
-    async def lose(connection: AsyncConnection, policy_id: int, day: date) -> Case:
+    async def lose(connection: Driver, policy_id: int, day: date) -> Case:
         assert await runtime.redis.delete(lease_key(policy_id, day)) == 1
         return await read_case(connection, policy_id, day)
 

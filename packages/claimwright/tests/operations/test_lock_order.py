@@ -11,7 +11,7 @@ from claimwright.storage.transients import sqlstate_of
 from support.databases import Connections
 from support.ordering import wait_until_blocked
 
-from .staging import insure, server_pid
+from .staging import insure
 
 FALLING = text("SELECT FROM policies WHERE id = ANY(:ids) ORDER BY id DESC FOR NO KEY UPDATE")
 
@@ -34,7 +34,7 @@ async def lock_both_from_both_ends(
 
     async def lock(order: list[int], *, by_hand: bool, pid: asyncio.Future[int]) -> str | None:
         async with runtime.engine.connect() as connection:
-            pid.set_result(await server_pid(connection))
+            pid.set_result(await connection.scalar(text("SELECT pg_backend_pid()")))
             try:
                 if by_hand:
                     await connection.execute(FALLING, {"ids": order})

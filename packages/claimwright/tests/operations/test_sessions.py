@@ -4,18 +4,19 @@ from datetime import date
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from claimwright import Policy, process_policy_claims
 from claimwright.domain.errors import SessionInUseError
 from claimwright.locks import lease_key
 from claimwright.operations.calculate import Case, PolicyCalculation, read_case
 from claimwright.runtime import Runtime
+from claimwright.storage.database import Driver
 from claimwright.testing import TEST_DATE
 
 from .staging import insure, live_amounts
 
-SETTINGS = text(
+SETTINGS = (
     "SELECT current_setting('transaction_isolation'), current_setting('statement_timeout'),"
     " current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
 )
@@ -43,8 +44,8 @@ async def test_a_session_of_the_users_own_gets_the_level_and_the_limits_for_one_
     policy = await insure(runtime.sessions)
     seen: list[tuple[str, ...]] = []
 
-    async def look_around(connection: AsyncConnection, policy_id: int, day: date) -> Case:
-        seen.append(tuple((await connection.execute(SETTINGS)).one()))
+    async def look_around(connection: Driver, policy_id: int, day: date) -> Case:
+        seen.append(tuple(await connection.fetchrow(SETTINGS)))
         return await read_case(connection, policy_id, day)
 
     options = {} if isolation is None else {"isolation_level": isolation}
@@ -58,7 +59,7 @@ async def test_a_session_of_the_users_own_gets_the_level_and_the_limits_for_one_
             calculation=PolicyCalculation(read_case=look_around),
         )
         assert [claim.amount_minor for claim in claims] == [2_000_000]
-        after = tuple((await session.execute(SETTINGS)).one())
+        after = tuple((await session.execute(text(SETTINGS))).one())
     await engine.dispose()
     assert seen == [("read committed", "5s", "4s", "5s")]
     assert after[1:] == ("0", "0", "0")

@@ -6,18 +6,18 @@ the claims decides whether the month is paid once.
 """
 
 import asyncio
-from collections.abc import Iterable
 from datetime import date
 
 import pytest
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from claimwright import CalculationError, Policy
 from claimwright.operations.calculate import Case, PolicyCalculation, read_case
 from claimwright.runtime import Runtime
-from claimwright.storage.claims import CLAIM_COLUMNS, ClaimRow, claims_of_policy
-from claimwright.storage.policies import PolicyRow, lock_policies
+from claimwright.storage.cases import lock_policy
+from claimwright.storage.claims import CLAIM_COLUMNS, ClaimRow
+from claimwright.storage.database import Driver
+from claimwright.storage.policies import PolicyRow
 from claimwright.testing import TEST_DATE
 from support.databases import Connections
 from support.ordering import wait_until_blocked_by
@@ -25,18 +25,15 @@ from support.ordering import wait_until_blocked_by
 from .staging import FIFTH, TWENTIETH, counted, insure, live_amounts, overlap
 
 COLUMNS = ", ".join(f"c.{column.strip()}" for column in CLAIM_COLUMNS.split(","))
-LOCK_AND_READ_IN_ONE_CTE = text(
-    f"""
-    WITH locked AS (SELECT id FROM policies WHERE id = :policy_id FOR NO KEY UPDATE)
+CLAIMS = f"SELECT {CLAIM_COLUMNS} FROM claims WHERE policy_id = $1 ORDER BY id"
+LOCK_AND_READ_IN_ONE_CTE = f"""
+    WITH locked AS (SELECT id FROM policies WHERE id = $1 FOR NO KEY UPDATE)
     SELECT {COLUMNS} FROM locked JOIN claims c ON c.policy_id = locked.id ORDER BY c.id
     """
-)
-LOCK_AND_READ_IN_ONE_JOIN = text(
-    f"""
+LOCK_AND_READ_IN_ONE_JOIN = f"""
     SELECT {COLUMNS} FROM policies p LEFT JOIN claims c ON c.policy_id = p.id
-    WHERE p.id = :policy_id ORDER BY c.id FOR NO KEY UPDATE OF p
+    WHERE p.id = $1 ORDER BY c.id FOR NO KEY UPDATE OF p
     """
-)
 STABLE_FUNCTION = """
     CREATE SCHEMA IF NOT EXISTS seeded;
     GRANT USAGE ON SCHEMA seeded TO public;
@@ -45,53 +42,51 @@ STABLE_FUNCTION = """
         RETURN QUERY SELECT * FROM claims c WHERE c.policy_id = wanted;
     END $$
     """
-LOCK_AND_READ_BY_A_STABLE_FUNCTION = text(
-    f"""
+LOCK_AND_READ_BY_A_STABLE_FUNCTION = f"""
     WITH locked AS MATERIALIZED
-        (SELECT id FROM policies WHERE id = :policy_id FOR NO KEY UPDATE)
+        (SELECT id FROM policies WHERE id = $1 FOR NO KEY UPDATE)
     SELECT {COLUMNS} FROM locked, seeded.claims_of(locked.id) c ORDER BY c.id
     """
-)
 
 
-async def no_lock(_connection: AsyncConnection, _ids: Iterable[int]) -> None:
+async def no_lock(_connection: Driver, _policy_id: int) -> None:
     """Leave the lock to the statement that reads."""
 
 
-def one_statement(statement: TextClause) -> PolicyCalculation:
+def one_statement(statement: str) -> PolicyCalculation:
     """Lock and read the claims at once: they are those from before the wait."""
 
-    async def read(connection: AsyncConnection, policy_id: int, target_date: date) -> Case:
-        rows = await connection.execute(statement, {"policy_id": policy_id})
+    async def read(connection: Driver, policy_id: int, target_date: date) -> Case:
+        rows = await connection.fetch(statement, policy_id)
         claims = [ClaimRow(*row) for row in rows if row[0] is not None]
         return (await read_case(connection, policy_id, target_date))._replace(claims=claims)
 
-    return PolicyCalculation(lock_policies=no_lock, read_case=read)
+    return PolicyCalculation(lock_policy=no_lock, read_case=read)
 
 
 def claims_before_the_lock() -> PolicyCalculation:
     """Read the claims by a statement of its own, but before the lock."""
     known: list[ClaimRow] = []
 
-    async def read_and_lock(connection: AsyncConnection, ids: Iterable[int]) -> None:
-        for policy_id in ids:
-            known[:] = await claims_of_policy(connection, policy_id)
-            await lock_policies(connection, [policy_id])
+    async def read_and_lock(connection: Driver, policy_id: int) -> None:
+        rows = await connection.fetch(CLAIMS, policy_id)
+        known[:] = [ClaimRow(*row) for row in rows]
+        await lock_policy(connection, policy_id)
 
-    async def read(connection: AsyncConnection, policy_id: int, target_date: date) -> Case:
+    async def read(connection: Driver, policy_id: int, target_date: date) -> Case:
         return (await read_case(connection, policy_id, target_date))._replace(claims=list(known))
 
-    return PolicyCalculation(lock_policies=read_and_lock, read_case=read)
+    return PolicyCalculation(lock_policy=read_and_lock, read_case=read)
 
 
 def repeatable_read() -> PolicyCalculation:
     """Do everything right, in a transaction whose snapshot is from before the wait."""
 
-    async def set_level_and_lock(connection: AsyncConnection, ids: Iterable[int]) -> None:
-        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-        await lock_policies(connection, ids)
+    async def set_level_and_lock(connection: Driver, policy_id: int) -> None:
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await lock_policy(connection, policy_id)
 
-    return PolicyCalculation(lock_policies=set_level_and_lock)
+    return PolicyCalculation(lock_policy=set_level_and_lock)
 
 
 STALE = {
@@ -216,7 +211,7 @@ async def pay_while_the_policy_is_cancelled(
 def remembers(session: AsyncSession) -> PolicyCalculation:
     """Take the policy from the session, which has loaded it before it waited."""
 
-    async def read(connection: AsyncConnection, policy_id: int, target_date: date) -> Case:
+    async def read(connection: Driver, policy_id: int, target_date: date) -> Case:
         known = await session.get_one(Policy, policy_id)
         row = PolicyRow(*(getattr(known, name) for name in PolicyRow.__dataclass_fields__))
         return (await read_case(connection, policy_id, target_date))._replace(policy=row)

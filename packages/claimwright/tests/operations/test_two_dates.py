@@ -1,19 +1,17 @@
 """Two dates of one month under once_per_month, at the same time: the month is paid once."""
 
-from collections.abc import Iterable
-
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright import process_policy_claims
 from claimwright.operations.calculate import PolicyCalculation
 from claimwright.runtime import Runtime
+from claimwright.storage.database import Driver
 from support.databases import Connections
 
 from .staging import FIFTH, TWENTIETH, insure, live_amounts, overlap
 
 
-async def no_lock(_connection: AsyncConnection, _ids: Iterable[int]) -> None:
+async def no_lock(_connection: Driver, _policy_id: int) -> None:
     """Seeded: nobody waits for anybody."""
 
 
@@ -28,7 +26,7 @@ async def test_two_dates_of_one_month_pay_the_month_once_unless_lock_and_key_are
     superuser = await fresh_connections.superuser()
     if not key:
         await superuser.execute("DROP TRIGGER claims_admitted ON claims")
-    parts = PolicyCalculation() if row_lock else PolicyCalculation(lock_policies=no_lock)
+    parts = PolicyCalculation() if row_lock else PolicyCalculation(lock_policy=no_lock)
     policy = await insure(
         fresh_runtime.sessions, frequency="once_per_month", days=[FIFTH, TWENTIETH]
     )

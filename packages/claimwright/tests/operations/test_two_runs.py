@@ -1,12 +1,10 @@
 """Runs over the same days at once: who waits for whom, and that all come to an end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright import Claim
 from claimwright.locks import lease_key
@@ -17,7 +15,7 @@ from claimwright.operations.run_reports import Failure, Scope
 from claimwright.operations.transactions import transaction
 from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime
-from claimwright.storage.database import TransactionLimits, make_engine, make_sessions
+from claimwright.storage.database import Driver, TransactionLimits, make_engine, make_sessions
 from claimwright.storage.groups import groups_of_policies
 from support.databases import Connection, Connections
 from support.ordering import PATIENCE_SECONDS, wait_until_blocked_by
@@ -142,11 +140,11 @@ async def test_what_gave_way_to_another_worker_waits_for_its_row_lock_and_finds_
 async def test_without_row_lock_and_key_what_gave_way_would_be_paid_twice(
     runtime_without_key: Runtime,
 ) -> None:
-    async def no_lock(_connection: AsyncConnection, _ids: Iterable[int]) -> None:
+    async def no_lock(_connection: Driver, _policy_id: int) -> None:
         pass
 
     world = await one_wet_day(runtime_without_key)
-    unlocked = PolicyCalculation(lock_policies=no_lock)
+    unlocked = PolicyCalculation(lock_policy=no_lock)
     async with worker_in_the_middle(runtime_without_key, world) as (_, worker):
         report = await calculate_days(runtime_without_key, Scope(DAY, DAY), calculation=unlocked)
     assert (report.contended, report.claims, len(worker.result())) == (1, 1, 1)

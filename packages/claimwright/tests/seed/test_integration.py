@@ -6,8 +6,6 @@ from datetime import date
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright import (
     Claim,
@@ -21,6 +19,7 @@ from claimwright import (
     verify_within_aggregate_limit,
 )
 from claimwright.operations.calculate import Case, PolicyCalculation
+from claimwright.storage.database import Driver
 from claimwright.testing import TEST_DATE, create_test_policy, create_test_risk_event
 from support.databases import Connections
 
@@ -62,12 +61,10 @@ async def test_concurrent_with_db_failure_recovery(
     ended: list[int] = []
     parts = PolicyCalculation()
 
-    async def read_and_be_cut_off(
-        connection: AsyncConnection, policy_id: int, target_date: date
-    ) -> Case:
+    async def read_and_be_cut_off(connection: Driver, policy_id: int, target_date: date) -> Case:
         case = await parts.read_case(connection, policy_id, target_date)
         if not ended:
-            pid = int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+            pid = connection.get_server_pid()
             ended.append(pid)
             await superuser.execute("SELECT pg_terminate_backend($1, 5000)", pid)
         return case

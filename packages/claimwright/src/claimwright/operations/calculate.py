@@ -1,38 +1,46 @@
 """Calculate the claims of one policy and one local date, exactly once."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from claimwright.domain.calendar import local_date, local_day_span
 from claimwright.domain.errors import CalculationError, SessionInUseError
 from claimwright.domain.facts import EventFacts, PolicyFacts
 from claimwright.domain.layers import ClaimDraft
-from claimwright.domain.terms import ProductTerms
 from claimwright.locks import Lease, LeaseOptions, lease, lease_key
 from claimwright.metrics import CLAIMS_CREATED
 from claimwright.operations.transactions import LEASED_RETRY_SECONDS, attempts
 from claimwright.runtime import current_runtime, get_session
-from claimwright.storage.claims import (
-    Claim,
-    ClaimRow,
-    Provenance,
+from claimwright.storage.cases import (
+    Case,
     claims_of_calculation,
-    claims_of_policy,
-    insert_claims,
+    insert_drafts,
+    lock_policy,
+    read_case,
 )
-from claimwright.storage.database import own_transaction
-from claimwright.storage.policies import PolicyRow, lock_policies, read_policy
-from claimwright.storage.risk_events import EventRow, events_for_policy
-from claimwright.storage.transients import sqlstate_of
+from claimwright.storage.claims import Claim, Provenance
+from claimwright.storage.database import Driver, driver_transaction
+from claimwright.storage.policies import read_policy
+from claimwright.storage.transients import DATABASE_ERRORS, sqlstate_of
+
+__all__ = [
+    "ENGINE_VERSION",
+    "Case",
+    "HasId",
+    "PolicyCalculation",
+    "calculate_claims",
+    "process_policy_claims",
+    "read_case",
+    "run_claim_calculation_task",
+    "settle",
+]
 
 ENGINE_VERSION: Final = version("claimwright")
 
@@ -42,31 +50,6 @@ class HasId(Protocol):
 
     @property
     def id(self) -> int: ...  # noqa: D102 - the class says it
-
-
-class Case(NamedTuple):
-    """What one calculation decides from, all of it read under the policy's row lock."""
-
-    policy: PolicyRow
-    terms: ProductTerms
-    events: Sequence[EventRow]
-    claims: Sequence[ClaimRow]
-
-
-async def read_case(connection: AsyncConnection, policy_id: int, target_date: date) -> Case:
-    """The policy, the events of one of its local dates, and all its claims, by plain reads."""
-    policy, terms = await read_policy(connection, policy_id)
-    span = local_day_span(target_date, policy.zone, terms.day_boundary)
-    if span is None:
-        return Case(policy, terms, [], [])
-    events = await events_for_policy(connection, policy, *span)
-    of_date = [
-        event
-        for event in events
-        if local_date(event.triggered_at, policy.zone, terms.day_boundary) == target_date
-    ]
-    claims = await claims_of_policy(connection, policy_id) if of_date else []
-    return Case(policy, terms, of_date, claims)
 
 
 def settle(case: Case) -> list[ClaimDraft]:
@@ -82,14 +65,14 @@ class PolicyCalculation:
 
     Attributes:
         take_lease: keeps other workers of the same policy and date from duplicate work.
-        lock_policies: serialises every writer of a policy, whatever the date.
+        lock_policy: serialises every writer of a policy, whatever the date.
         read_case: plain reads, in statements after the lock.
         settle: the pure rules.
     """
 
     take_lease: Callable[[Redis, str, LeaseOptions], AbstractAsyncContextManager[Lease]] = lease
-    lock_policies: Callable[[AsyncConnection, Iterable[int]], Awaitable[None]] = lock_policies
-    read_case: Callable[[AsyncConnection, int, date], Awaitable[Case]] = read_case
+    lock_policy: Callable[[Driver, int], Awaitable[None]] = lock_policy
+    read_case: Callable[[Driver, int, date], Awaitable[Case]] = read_case
     settle: Callable[[Case], list[ClaimDraft]] = settle
 
     async def run(
@@ -117,8 +100,8 @@ class PolicyCalculation:
         try:
             async for attempt in attempts(LEASED_RETRY_SECONDS):
                 with attempt:
-                    async with own_transaction(session) as connection:
-                        await self.lock_policies(connection, [policy_id])
+                    async with driver_transaction(session) as connection:
+                        await self.lock_policy(connection, policy_id)
                         if attempt.num > 1:
                             # The reply to a COMMIT may have been lost: then its claims are there.
                             stored = await claims_of_calculation(
@@ -129,11 +112,11 @@ class PolicyCalculation:
                             left_behind = "nothing was stored"
                         case = await self.read_case(connection, policy_id, target_date)
                         provenance = Provenance(calculation_id, case.terms.sha256, ENGINE_VERSION)
-                        claims = await insert_claims(connection, self.settle(case), provenance)
+                        claims = await insert_drafts(connection, self.settle(case), provenance)
                         if claims:
                             left_behind = f"calculation {calculation_id} may have been stored"
                     return claims
-        except (SQLAlchemyError, OSError) as error:
+        except DATABASE_ERRORS as error:
             raise CalculationError(
                 f"policy {policy_id}, {target_date}: the database said "
                 f"{sqlstate_of(error) or type(error).__name__}; {left_behind}"

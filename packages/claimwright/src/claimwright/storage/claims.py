@@ -1,17 +1,16 @@
 """Claims: layers of a policy's benefit period, append-only but for their status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Computed, DateTime, bindparam, func, select, text
+from sqlalchemy import Computed, DateTime, func, select, text
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Mapped, make_transient_to_detached, mapped_column
 
-from claimwright.domain.layers import ClaimDraft
 from claimwright.storage.base import Base
 
 
@@ -41,6 +40,13 @@ class Claim(Base):
     calculated_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()
     )
+
+    @classmethod
+    def stored(cls, values: Mapping[str, object]) -> "Claim":
+        """A claim from all its stored values by column; it belongs to no session."""
+        claim = cls(**values)
+        make_transient_to_detached(claim)
+        return claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,6 @@ class Provenance:
 
 CLAIM_COLUMNS = ", ".join(ClaimRow.__dataclass_fields__)
 _RECORD_COLUMNS = ", ".join(ClaimRecord.__dataclass_fields__)
-_ALL_COLUMNS = [column.key for column in Claim.__table__.columns]
 
 _OF_POLICY = text(f"SELECT {CLAIM_COLUMNS} FROM claims WHERE policy_id = :policy_id ORDER BY id")
 _RECORDS = text(
@@ -90,31 +95,7 @@ _RECORDS = text(
 _VOID = text(
     "UPDATE claims SET status = 'void' WHERE policy_id = :policy_id AND id = ANY(:claim_ids)"
 )
-_OF_CALCULATION = text(
-    f"""
-    SELECT {", ".join(_ALL_COLUMNS)} FROM claims
-    WHERE policy_id = :policy_id AND calculation_id = :calculation_id ORDER BY id
-    """
-).bindparams(bindparam("calculation_id", type_=PG_UUID(as_uuid=True)))
-_INSERT = text(
-    f"""
-    INSERT INTO claims (policy_id, event_id, event_date, period_key, tier_level,
-                        attachment_minor, exhaustion_minor, payout_percentage, terms_sha256,
-                        calculation_id, engine_version)
-    SELECT n.policy_id, n.event_id, n.event_date, n.period_key, n.tier_level,
-           n.attachment_minor, n.exhaustion_minor, n.payout_percentage, :terms_sha256,
-           :calculation_id, :engine_version
-    FROM unnest(CAST(:policy_id AS bigint[]), CAST(:event_id AS bigint[]),
-                CAST(:event_date AS date[]), CAST(:period_key AS text[]),
-                CAST(:tier_level AS text[]), CAST(:attachment_minor AS bigint[]),
-                CAST(:exhaustion_minor AS bigint[]), CAST(:payout_percentage AS numeric[]))
-         WITH ORDINALITY AS n (policy_id, event_id, event_date, period_key, tier_level,
-                               attachment_minor, exhaustion_minor, payout_percentage, place)
-    ORDER BY n.place
-    RETURNING {", ".join(_ALL_COLUMNS)}
-    """
-).bindparams(bindparam("calculation_id", type_=PG_UUID(as_uuid=True)))
-_DRAFT_COLUMNS = (
+DRAFT_COLUMNS = (
     "policy_id",
     "event_id",
     "event_date",
@@ -151,40 +132,6 @@ async def void_claims(
     await connection.execute(_VOID, {"policy_id": policy_id, "claim_ids": list(claim_ids)})
 
 
-async def claims_of_calculation(
-    connection: AsyncConnection, policy_id: int, calculation_id: UUID
-) -> list[Claim]:
-    """What a calculation has stored: the answer to a COMMIT whose reply was lost."""
-    rows = await connection.execute(
-        _OF_CALCULATION, {"policy_id": policy_id, "calculation_id": calculation_id}
-    )
-    return [_detached(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
-
-
-async def insert_claims(
-    connection: AsyncConnection, drafts: Sequence[ClaimDraft], provenance: Provenance
-) -> list[Claim]:
-    """Store claims by one statement; the database refuses what would pay twice.
-
-    Raises:
-        sqlalchemy.exc.IntegrityError: the key's SQLSTATE 23P01 when somebody else's layer came
-            first: roll back, read again, decide again.
-    """
-    if not drafts:
-        return []
-    columns = {name: [getattr(draft, name) for draft in drafts] for name in _DRAFT_COLUMNS}
-    rows = await connection.execute(
-        _INSERT,
-        {
-            **columns,
-            "terms_sha256": provenance.terms_sha256,
-            "calculation_id": provenance.calculation_id,
-            "engine_version": provenance.engine_version,
-        },
-    )
-    return [_detached(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
-
-
 async def get_claims_for_policy(session: AsyncSession, policy_id: int) -> list[Claim]:
     """Every claim of the policy, void ones too, in order of id."""
     claims = await session.scalars(
@@ -194,10 +141,3 @@ async def get_claims_for_policy(session: AsyncSession, policy_id: int) -> list[C
         .execution_options(populate_existing=True)
     )
     return list(claims)
-
-
-def _detached(values: object) -> Claim:
-    """A claim with all its values that belongs to no session."""
-    claim = Claim(**dict(values))  # type: ignore[call-overload]
-    make_transient_to_detached(claim)
-    return claim

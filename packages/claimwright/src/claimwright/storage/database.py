@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -16,6 +18,12 @@ from sqlalchemy.ext.asyncio import (
 from claimwright.domain.errors import SessionInUseError
 from claimwright.server_addresses import engine_arguments
 from claimwright.settings import Settings
+
+if TYPE_CHECKING:
+    Driver: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Driver: TypeAlias = asyncpg.Connection
+"""The driver's own connection, as it lies under SQLAlchemy's."""
 
 _OWN_SESSION = "claimwright"
 
@@ -96,6 +104,32 @@ async def own_transaction(session: AsyncSession) -> AsyncIterator[AsyncConnectio
 
 
 @asynccontextmanager
+async def driver_transaction(session: AsyncSession) -> AsyncIterator[Driver]:
+    """As `own_transaction`, but with the driver's own connection, for many small statements.
+
+    SQLAlchemy gives the connection and takes it back; it knows nothing of what happens meanwhile,
+    so that a connection which broke, or whose transaction could not be ended, is thrown away here.
+
+    Raises:
+        SessionInUseError: the session is already in a transaction.
+    """
+    if session.in_transaction():
+        raise SessionInUseError("the session is already in a transaction; commit or pass none")
+    async with session.begin():
+        connection = await session.connection()
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None  # noqa: S101 - a connection that was just opened has one
+        try:
+            async with driver.transaction(isolation="read_committed"):
+                if not session.info.get(_OWN_SESSION):
+                    await driver.execute(*_limiting(TransactionLimits()))
+                yield driver
+        finally:
+            if driver.is_closed() or driver.is_in_transaction():
+                await connection.invalidate()
+
+
+@asynccontextmanager
 async def snapshot(
     session: AsyncSession, *, statement_minutes: int
 ) -> AsyncIterator[AsyncConnection]:
@@ -113,6 +147,13 @@ async def snapshot(
         longest_ms = statement_minutes * 60_000
         await _set_limits(connection, TransactionLimits(longest_ms, 4_000, longest_ms))
         yield connection
+
+
+def _limiting(limits: TransactionLimits) -> tuple[str, ...]:
+    """A statement that sets limits for the rest of its transaction, and its arguments."""
+    values = limits.as_parameters()
+    calls = (f"set_config('{name}', ${place}, true)" for place, name in enumerate(values, 1))
+    return f"SELECT {', '.join(calls)}", *values.values()
 
 
 async def _set_limits(connection: AsyncConnection, limits: TransactionLimits) -> None:

@@ -2,7 +2,11 @@
 
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+import asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+#: What a statement can raise, by SQLAlchemy or by the driver alone.
+DATABASE_ERRORS: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 #: SQLSTATEs after which a new transaction can succeed (PostgreSQL's appendix "Error Codes").
 TRANSIENT_SQLSTATES: Final = frozenset(
@@ -28,6 +32,8 @@ def sqlstate_of(error: BaseException) -> str | None:
         return "08006"
     if isinstance(error, DBAPIError):
         return "08006" if error.connection_invalidated else None
+    if isinstance(error, asyncpg.InterfaceError):
+        return "08003" if "connection is closed" in str(error) else None
     return "08001" if isinstance(error, OSError) else None
 
 
@@ -43,5 +49,11 @@ def is_unfit_value(error: BaseException) -> bool:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether doing the transaction again can help."""
+    """Whether doing the transaction again can help.
+
+    It does where the driver has prepared a statement before the schema changed: it knows now.
+    """
+    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
+    if isinstance(cause, asyncpg.InvalidCachedStatementError):
+        return True
     return sqlstate_of(error) in TRANSIENT_SQLSTATES
