@@ -10,6 +10,7 @@ from pathlib import Path
 import contention_pages
 import typer
 from docstrings import cell, first_sentence, section
+from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 from typer.cli import get_docs_for_click
 
@@ -143,7 +144,8 @@ def _metrics() -> Iterator[str]:
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
             labels = ", ".join(metric._labelnames)  # noqa: SLF001 - there is no public name
-            yield f"| `{metric._name}_total` | {labels} | {metric._documentation} |"  # noqa: SLF001
+            name = f"{metric._name}{'_total' if isinstance(metric, Counter) else ''}"  # noqa: SLF001
+            yield f"| `{name}` | {labels} | {metric._documentation} |"  # noqa: SLF001
 
 
 def _settings() -> Iterator[str]:
@@ -152,7 +154,7 @@ def _settings() -> Iterator[str]:
     meanings = section(Settings, "Attributes")
     for name, info in Settings.model_fields.items():
         default = "" if info.default_factory else info.default
-        shown = f"`{default}`" if isinstance(default, int | float) else ""
+        shown = f"`{default}`" if isinstance(default, int | float | str) else ""
         yield f"| `{PREFIX}{name.upper()}` | {shown} | {meanings.get(name, '')} |"
 
 

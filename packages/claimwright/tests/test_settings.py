@@ -33,6 +33,8 @@ def test_an_empty_environment_means_the_embedded_servers_and_the_documented_numb
         "database_url": None,
         "owner_database_url": None,
         "redis_url": None,
+        "broker_url": None,
+        "queue": "claimwright",
         "lease_seconds": 120,
         "lease_wait_seconds": 10,
         "redis_patience_ms": 250,
@@ -42,6 +44,16 @@ def test_an_empty_environment_means_the_embedded_servers_and_the_documented_numb
         "statement_timeout_ms": 5_000,
         "lock_timeout_ms": 4_000,
         "idle_in_transaction_timeout_ms": 5_000,
+        "task_seconds": 300,
+        "visibility_seconds": 1_800,
+        "work_attempts": 8,
+        "retry_wait_seconds": 60,
+        "stuck_after_seconds": 600,
+        "relay_poll_seconds": 5,
+        "relay_batch": 1_000,
+        "queue_limit": 1_000,
+        "soft_shutdown_seconds": 20,
+        "log_format": "text",
     }
 
 
@@ -159,6 +171,7 @@ def test_no_password_shows_in_a_representation() -> None:
             "CLAIMWRIGHT_DATABASE_URL": f"postgresql://u:{SECRET}@h/d",
             "CLAIMWRIGHT_OWNER_DATABASE_URL": f"postgresql://o:{SECRET}@h/d",
             "CLAIMWRIGHT_REDIS_URL": f"redis://:{SECRET}@h/0",
+            "CLAIMWRIGHT_BROKER_URL": f"amqp://u:{SECRET}@h/v",
         }
     )
     assert (
@@ -173,6 +186,8 @@ def test_no_password_shows_in_a_representation() -> None:
         {"DATABASE_URL": f"mysql://u:{SECRET}@h/d"},
         {"DATABASE_URL": f"postgresql://u:{SECRET}@h:port/d"},
         {"REDIS_URL": f"http://u:{SECRET}@h"},
+        {"BROKER_URL": f"http://u:{SECRET}@h"},
+        {"BROKER_URL": f"amqp://u:{SECRET}@h:port/v"},
         {"OWNER_DATABASE_URL": f"postgresql://u:{SECRET}@h/d"},
     ],
 )
@@ -195,6 +210,15 @@ def test_no_password_shows_in_an_error_or_its_cause(environ: dict[str, str]) -> 
         ("STATEMENT_TIMEOUT_MS", "0", "600001"),
         ("LOCK_TIMEOUT_MS", "0", "600001"),
         ("IDLE_IN_TRANSACTION_TIMEOUT_MS", "0", "600001"),
+        ("TASK_SECONDS", "0", "3601"),
+        ("VISIBILITY_SECONDS", "0", "86401"),
+        ("WORK_ATTEMPTS", "0", "101"),
+        ("RETRY_WAIT_SECONDS", "0", "601"),
+        ("STUCK_AFTER_SECONDS", "0", "86401"),
+        ("RELAY_POLL_SECONDS", "0", "60.1"),
+        ("RELAY_BATCH", "0", "10001"),
+        ("QUEUE_LIMIT", "0", "1000001"),
+        ("SOFT_SHUTDOWN_SECONDS", "-1", "601"),
     ],
 )
 def test_numbers_have_bounds(name: str, too_small: str, too_large: str) -> None:
@@ -215,6 +239,26 @@ def test_a_wait_for_a_lock_must_end_before_its_statement_does() -> None:
     message = refusal(LOCK_TIMEOUT_MS="5000")
     assert "CLAIMWRIGHT_LOCK_TIMEOUT_MS (5000) must be below" in message
     assert load_settings({"CLAIMWRIGHT_LOCK_TIMEOUT_MS": "4999"}).lock_timeout_ms == 4_999
+
+
+def test_a_task_must_end_before_its_message_is_given_to_another_worker() -> None:
+    a_pause_and_two_tasks_seconds = 60 + 2 * 300
+    message = refusal(VISIBILITY_SECONDS=str(a_pause_and_two_tasks_seconds))
+    assert f"must be above the {a_pause_and_two_tasks_seconds} s a message can be" in message
+    enough = {"CLAIMWRIGHT_VISIBILITY_SECONDS": str(a_pause_and_two_tasks_seconds + 1)}
+    assert load_settings(enough).visibility_seconds == a_pause_and_two_tasks_seconds + 1
+
+
+@pytest.mark.parametrize("address", ["http://h", "sqs://h", "amqp", "memory://"])
+def test_an_address_of_no_broker_is_refused(address: str) -> None:
+    assert "CLAIMWRIGHT_BROKER_URL: a broker's address begins with redis://" in refusal(
+        BROKER_URL=address
+    )
+
+
+@pytest.mark.parametrize("queue", ["a queue", "ü", "x" * 101])
+def test_a_queue_has_a_name_that_every_broker_takes(queue: str) -> None:
+    assert "CLAIMWRIGHT_QUEUE: " in refusal(QUEUE=queue)
 
 
 def test_roots_private_home_is_refused_for_data() -> None:

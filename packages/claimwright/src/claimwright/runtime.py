@@ -126,7 +126,7 @@ def current_runtime() -> Runtime:
     """
     loop = asyncio.get_running_loop()
     if loop not in _runtimes:
-        settings, addresses = _process_servers()
+        settings, addresses = process_servers()
         _runtimes[loop] = make_runtime(settings, addresses)
         _keepers[loop] = _closed_with_the_loop()
         _begin(_keepers[loop])
@@ -173,7 +173,13 @@ def get_session() -> AsyncSession:
 
 
 @lru_cache(maxsize=1)
-def _process_servers() -> tuple[Settings, Addresses]:
+def process_servers() -> tuple[Settings, Addresses]:
+    """What the environment says, and where it leads: read once, held until the process ends.
+
+    Raises:
+        InvalidInputError: the environment is not valid.
+        EmbeddedServerError: an embedded server is needed and does not start.
+    """
     settings = load_settings()
     stack = ExitStack()
     addresses = reach_servers(settings, stack)

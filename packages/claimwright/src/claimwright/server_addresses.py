@@ -1,4 +1,4 @@
-"""Addresses of PostgreSQL and Redis: what they may say, and where they say something else, what.
+"""Addresses of PostgreSQL, Redis and brokers: what they may say, and what to say instead.
 
 No error repeats a value, since that may be a password or, in an address whose password is not
 written in percent-encoding, a part of one.
@@ -6,10 +6,11 @@ written in percent-encoding, a part of one.
 
 import difflib
 import re
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -117,6 +118,21 @@ REDIS_OPTIONS: Final[Mapping[str, Mapping[str, _Fault]]] = {
     "redis": {**_REDIS_OPTIONS, **_REDIS_TCP_OPTIONS},
     "rediss": {**_REDIS_OPTIONS, **_REDIS_TCP_OPTIONS, **_REDIS_TLS_OPTIONS},
 }
+#: The options of a broker's address by its scheme; certificates alone, and Redis's own few.
+BROKER_OPTIONS: Final[Mapping[str, Mapping[str, _Fault]]] = {
+    **REDIS_OPTIONS,
+    "amqp": {},
+    "amqps": {
+        name: _REDIS_TLS_OPTIONS[name]
+        for name in ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+    },
+}
+_REDIS_DATABASES: Final = 16
+_VERIFY: Final = {
+    "none": ssl.CERT_NONE,
+    "optional": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+}
 
 
 def sqlalchemy_url(address: str) -> str:
@@ -189,6 +205,94 @@ def checked_redis_url(address: str) -> str:
     elsewhere = dict.fromkeys(REDIS_OPTIONS["rediss"], f"it does not go with {scheme}://")
     _refuse_options(_each_once(pairs), REDIS_OPTIONS[scheme], elsewhere)
     return address
+
+
+def checked_broker_url(address: str) -> str:
+    """Return a broker's address as it is, where Celery can use it.
+
+    Raises:
+        ValueError: neither Redis nor RabbitMQ, or anything that `checked_redis_url` refuses; the
+            message repeats no value.
+    """
+    scheme = address.partition("://")[0]
+    if scheme not in BROKER_OPTIONS or "://" not in address:
+        schemes = ", ".join(f"{known}://" for known in ("redis", "rediss", "amqp", "amqps", "unix"))
+        raise ValueError(f"a broker's address begins with {schemes}")
+    if scheme in REDIS_OPTIONS:
+        return checked_redis_url(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"this is not a broker's address: {_ENCODE}") from None
+    if parts.fragment or "@" in parts.path + parts.query or port == 0:
+        raise ValueError(f"this is not a broker's address: {_ENCODE}")
+    if "/" in parts.path[1:] and parts.path != "//":
+        raise ValueError(f"this is not a broker's address: {_ENCODE}")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    elsewhere = dict.fromkeys(BROKER_OPTIONS["rediss"], f"it does not go with {scheme}://")
+    _refuse_options(_each_once(pairs), BROKER_OPTIONS[scheme], elsewhere)
+    return address
+
+
+class BrokerArguments(NamedTuple):
+    """What Celery needs for a broker.
+
+    Attributes:
+        url: as kombu writes it, without options.
+        use_ssl: ``broker_use_ssl``, in the words of the transport; `None` without TLS.
+    """
+
+    url: str
+    use_ssl: dict[str, object] | None
+
+
+def broker_beside_redis(redis_address: str) -> str:
+    """The address of the next database of a Redis: messages and leases apart from each other."""
+    parts = urlsplit(redis_address)
+    options = dict(parse_qsl(parts.query))
+    path = parts.path if parts.scheme == "unix" else ""
+    database = int(options.pop("db", None) or (parts.path[1:] if not path else "") or 0)
+    beside = f"db={(database + 1) % _REDIS_DATABASES}"
+    kept = [f"{name}={quote(value, safe='')}" for name, value in options.items()]
+    return f"{parts.scheme}://{parts.netloc}{path}?" + "&".join([beside, *kept])
+
+
+def broker_arguments(address: str) -> BrokerArguments:
+    """Take apart an address that `checked_broker_url` passed.
+
+    Of Redis's options only the database, the login and the certificates are a broker's; time-outs
+    are Celery's own settings.
+    """
+    parts = urlsplit(address)
+    options = dict(parse_qsl(parts.query))
+    name = parts.username or quote(options.get("username", ""), safe="")
+    password = parts.password or quote(options.get("password", ""), safe="")
+    login = f"{name}:{password}@" if name or password else ""
+    host = parts.netloc.rpartition("@")[2]
+    database = options.get("db") or (parts.path[1:] if parts.scheme != "unix" else "") or "0"
+    if parts.scheme == "unix":
+        path = unquote(parts.path)
+        return BrokerArguments(f"redis+socket://{login}{path}?virtual_host={database}", None)
+    if parts.scheme in REDIS_OPTIONS:
+        tls = _tls(options, prefix="ssl_") if parts.scheme == "rediss" else None
+        return BrokerArguments(f"{parts.scheme}://{login}{host}/{database}", tls)
+    tls = {**_tls(options, prefix=""), "server_hostname": None} if parts.scheme == "amqps" else None
+    return BrokerArguments(f"{parts.scheme}://{login}{host}{parts.path}", tls)
+
+
+def _tls(options: Mapping[str, str], *, prefix: str) -> dict[str, object]:
+    """The certificates among a broker's options; whoever does not say so is verified."""
+    given: dict[str, object] = {
+        f"{prefix}{name.removeprefix('ssl_')}": value
+        for name, value in options.items()
+        if name in _REDIS_TLS_OPTIONS
+    }
+    asked = options.get("ssl_cert_reqs", "required")
+    given[f"{prefix}cert_reqs"] = _VERIFY[asked]
+    if "ssl_check_hostname" in options:
+        given[f"{prefix}check_hostname"] = options["ssl_check_hostname"] in {"true", "yes", "1"}
+    return given
 
 
 def _refuse_path(scheme: str, parts: SplitResult) -> None:

@@ -9,7 +9,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from claimwright.domain.errors import InvalidInputError
-from claimwright.server_addresses import checked_redis_url, sqlalchemy_url
+from claimwright.server_addresses import checked_broker_url, checked_redis_url, sqlalchemy_url
 
 PREFIX = "CLAIMWRIGHT_"
 TEST_PREFIX = "CLAIMWRIGHT_TEST_"
@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         owner_database_url: the owner role's address of the same database, which only migrations
             use; None means `database_url`.
         redis_url: ``redis://``, ``rediss://`` or ``unix://``; None means the embedded server.
+        broker_url: ``redis://``, ``rediss://``, ``amqp://``, ``amqps://`` or ``unix://``; None
+            means the next database of `redis_url`.
+        queue: the queue of this database's work; several databases on one broker need several.
         data_folder: where the embedded servers keep their data; absolute.
         lease_seconds: time-out of the lease on one policy and day.
         lease_wait_seconds: how long a calculation waits for a held lease; 0 means not at all.
@@ -53,6 +56,20 @@ class Settings(BaseSettings):
         statement_timeout_ms: PostgreSQL's ``statement_timeout``.
         lock_timeout_ms: PostgreSQL's ``lock_timeout``, part of a statement's time and below it.
         idle_in_transaction_timeout_ms: PostgreSQL's ``idle_in_transaction_session_timeout``.
+        task_seconds: how long a worker's task may take until it is killed; it is asked to end
+            after nine tenths of that.
+        visibility_seconds: how long Redis keeps a message with a worker that does not answer for
+            it before it gives the message to another one.
+        work_attempts: how often the same work is begun before it becomes a dead letter.
+        retry_wait_seconds: the longest pause before work is begun again; pauses double from one
+            second, and are drawn at random below that.
+        stuck_after_seconds: work that was handed on or begun so long ago and is still to do is
+            handed on again; above `task_seconds`, or work under way is handed on twice.
+        relay_poll_seconds: how often the relay looks for work that nobody told it of.
+        relay_batch: requests the relay hands on in one transaction.
+        queue_limit: the relay waits while so many messages are in the queue.
+        soft_shutdown_seconds: how long a worker that is told to quit lets its tasks go on.
+        log_format: ``text``, or ``json`` for one document a line; of workers and the relay.
     """
 
     model_config = SettingsConfigDict(
@@ -66,6 +83,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     owner_database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = "claimwright"
     data_folder: Path = Field(
         default_factory=lambda: default_data_folder(is_root=running_as_root())
     )
@@ -78,6 +97,16 @@ class Settings(BaseSettings):
     statement_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 5_000
     lock_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 4_000
     idle_in_transaction_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 5_000
+    task_seconds: Annotated[int, Field(ge=1, le=3_600)] = 300
+    visibility_seconds: Annotated[int, Field(ge=1, le=86_400)] = 1_800
+    work_attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    retry_wait_seconds: Annotated[int, Field(ge=1, le=600)] = 60
+    stuck_after_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
+    relay_poll_seconds: Annotated[float, Field(gt=0, le=60)] = 5
+    relay_batch: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    soft_shutdown_seconds: Annotated[int, Field(ge=0, le=600)] = 20
+    log_format: Literal["text", "json"] = "text"
 
     @classmethod
     def settings_customise_sources(
@@ -103,6 +132,13 @@ class Settings(BaseSettings):
     def _speak_redis(cls, address: SecretStr | None) -> SecretStr | None:
         if address is not None:
             checked_redis_url(address.get_secret_value())
+        return address
+
+    @field_validator("broker_url")
+    @classmethod
+    def _speak_to_a_broker(cls, address: SecretStr | None) -> SecretStr | None:
+        if address is not None:
+            checked_broker_url(address.get_secret_value())
         return address
 
     @field_validator("data_folder")
@@ -148,6 +184,24 @@ class Settings(BaseSettings):
                 f"{longest_ms / 1_000:g} s a transaction may take: {STATEMENTS_PER_TRANSACTION} "
                 f"times {PREFIX}STATEMENT_TIMEOUT_MS + {PREFIX}IDLE_IN_TRANSACTION_TIMEOUT_MS; "
                 "otherwise a lease can end while its transaction still runs"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _let_no_task_outlive_its_message(self) -> "Settings":
+        """Redis delivers a message again that was with a worker for the visibility time-out.
+
+        At worst a message is with its worker for one pause before a retry, for the whole of the
+        task before it, and for its own.
+        """
+        longest = self.retry_wait_seconds + 2 * self.task_seconds
+        if longest >= self.visibility_seconds:
+            message = (
+                f"{PREFIX}VISIBILITY_SECONDS ({self.visibility_seconds}) must be above the "
+                f"{longest} s a message can be with its worker: {PREFIX}RETRY_WAIT_SECONDS + 2 "
+                f"times {PREFIX}TASK_SECONDS; otherwise Redis delivers work that is under way "
+                "once more"
             )
             raise ValueError(message)
         return self

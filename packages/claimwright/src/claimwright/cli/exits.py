@@ -42,6 +42,7 @@ EXIT_OF_ERROR: Mapping[type[errors.ClaimwrightError], Exit] = {
     errors.CalculationError: Exit.UNFINISHED,
     errors.InvariantViolationError: Exit.DIFFERENCE,
     errors.DatabaseUnavailableError: Exit.UNAVAILABLE,
+    errors.BrokerUnavailableError: Exit.UNAVAILABLE,
     errors.EmbeddedServerError: Exit.UNAVAILABLE,
     errors.LeaseUnavailableError: Exit.UNAVAILABLE,
 }

@@ -129,5 +129,9 @@ class DatabaseUnavailableError(ClaimwrightError):
     """PostgreSQL cannot be reached, or its schema is missing or of another version."""
 
 
+class BrokerUnavailableError(ClaimwrightError):
+    """The message broker cannot be reached; what was asked for stays in the database."""
+
+
 class EmbeddedServerError(ClaimwrightError):
     """An embedded PostgreSQL or Valkey did not start, or its wheel is not installed."""
