@@ -9,14 +9,14 @@ from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from claimwright.domain.errors import CalculationError, SessionInUseError
 from claimwright.domain.facts import EventFacts, PolicyFacts
 from claimwright.domain.layers import ClaimDraft
 from claimwright.locks import Lease, LeaseOptions, lease, lease_key
 from claimwright.metrics import CLAIMS_CREATED
-from claimwright.operations.transactions import LEASED_RETRY_SECONDS, attempts
+from claimwright.operations.transactions import LEASED_RETRY_SECONDS, until_done
 from claimwright.runtime import current_runtime, get_session
 from claimwright.storage.cases import (
     Case,
@@ -77,51 +77,79 @@ class PolicyCalculation:
 
     async def run(
         self,
-        session: AsyncSession,
+        database: AsyncSession | AsyncEngine,
         redis_client: Redis,
         policy_id: int,
         target_date: date,
         options: LeaseOptions,
     ) -> list[Claim]:
-        """The claims this calculation created; see `process_policy_claims` for the rest."""
-        if session.in_transaction():
+        """The claims this calculation created; see `process_policy_claims` for the rest.
+
+        Args:
+            database: the engine's own, which costs less, or a session.
+            redis_client: takes the lease.
+            policy_id: the policy's.
+            target_date: a local date of its zone.
+            options: how the lease is taken.
+        """
+        if isinstance(database, AsyncSession) and database.in_transaction():
             raise SessionInUseError("the session is already in a transaction; commit or pass none")
-        calculation_id = uuid4()
+        task = _Task(policy_id, target_date, uuid4())
         async with self.take_lease(redis_client, lease_key(policy_id, target_date), options):
-            claims = await self._retried(session, policy_id, target_date, calculation_id)
+            claims = await self._until_done(database, task)
         for claim in claims:
             CLAIMS_CREATED.labels(claim.tier_level).inc()
         return claims
 
-    async def _retried(
-        self, session: AsyncSession, policy_id: int, target_date: date, calculation_id: UUID
-    ) -> list[Claim]:
-        left_behind = "nothing was stored"
+    async def _until_done(self, database: AsyncSession | AsyncEngine, task: "_Task") -> list[Claim]:
+        async def once(number: int) -> list[Claim]:
+            return await self._once(database, task, is_again=number > 1)
+
         try:
-            async for attempt in attempts(LEASED_RETRY_SECONDS):
-                with attempt:
-                    async with driver_transaction(session) as connection:
-                        await self.lock_policy(connection, policy_id)
-                        if attempt.num > 1:
-                            # The reply to a COMMIT may have been lost: then its claims are there.
-                            stored = await claims_of_calculation(
-                                connection, policy_id, calculation_id
-                            )
-                            if stored:
-                                return stored
-                            left_behind = "nothing was stored"
-                        case = await self.read_case(connection, policy_id, target_date)
-                        provenance = Provenance(calculation_id, case.terms.sha256, ENGINE_VERSION)
-                        claims = await insert_drafts(connection, self.settle(case), provenance)
-                        if claims:
-                            left_behind = f"calculation {calculation_id} may have been stored"
-                    return claims
+            return await until_done(once, LEASED_RETRY_SECONDS)
         except DATABASE_ERRORS as error:
             raise CalculationError(
-                f"policy {policy_id}, {target_date}: the database said "
-                f"{sqlstate_of(error) or type(error).__name__}; {left_behind}"
+                f"policy {task.policy_id}, {task.target_date}: the database said "
+                f"{sqlstate_of(error) or type(error).__name__}; {task.left_behind}"
             ) from error
-        raise AssertionError("a retry context ends by returning or raising")
+
+    async def _once(
+        self, database: AsyncSession | AsyncEngine, task: "_Task", *, is_again: bool
+    ) -> list[Claim]:
+        async with driver_transaction(database) as connection:
+            await self.lock_policy(connection, task.policy_id)
+            if is_again:
+                # The reply to a COMMIT may have been lost: then its claims are there.
+                stored = await claims_of_calculation(connection, task.policy_id, task.id)
+                if stored:
+                    return stored
+                task.has_written = False
+            case = await self.read_case(connection, task.policy_id, task.target_date)
+            provenance = Provenance(task.id, case.terms.sha256, ENGINE_VERSION)
+            claims = await insert_drafts(connection, self.settle(case), provenance)
+            task.has_written = bool(claims)
+        return claims
+
+
+@dataclass(slots=True)
+class _Task:
+    """One calculation over all its tries.
+
+    Attributes:
+        has_written: whether the latest try has sent claims; its COMMIT may have come through.
+    """
+
+    policy_id: int
+    target_date: date
+    id: UUID
+    has_written: bool = False
+
+    @property
+    def left_behind(self) -> str:
+        """What is known of the database after the last try has failed."""
+        if self.has_written:
+            return f"calculation {self.id} may have been stored"
+        return "nothing was stored"
 
 
 async def process_policy_claims(
@@ -180,10 +208,8 @@ async def process_policy_claims(
     """
     options = LeaseOptions(blocking_timeout_seconds=blocking_timeout, required=require_lease)
     parts = calculation or PolicyCalculation()
-    if session is not None:
-        return await parts.run(session, redis_client, policy.id, target_date, options)
-    async with get_session() as own_session:
-        return await parts.run(own_session, redis_client, policy.id, target_date, options)
+    database = current_runtime().engine if session is None else session
+    return await parts.run(database, redis_client, policy.id, target_date, options)
 
 
 async def run_claim_calculation_task(policy_id: int, target_date: str) -> int:
@@ -194,14 +220,13 @@ async def run_claim_calculation_task(policy_id: int, target_date: str) -> int:
         target_date: ``YYYY-MM-DD``, local to the policy's zone.
     """
     runtime = current_runtime()
-    async with runtime.sessions() as session:
-        claims = await PolicyCalculation().run(
-            session,
-            runtime.redis,
-            policy_id,
-            date.fromisoformat(target_date),
-            runtime.lease_options,
-        )
+    claims = await PolicyCalculation().run(
+        runtime.engine,
+        runtime.redis,
+        policy_id,
+        date.fromisoformat(target_date),
+        runtime.lease_options,
+    )
     return len(claims)
 
 

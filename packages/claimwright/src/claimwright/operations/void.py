@@ -15,7 +15,7 @@ from claimwright.domain.errors import (
 )
 from claimwright.domain.lifecycle import ClaimStatus, is_live
 from claimwright.domain.references import claim_reference
-from claimwright.operations.transactions import LEASED_RETRY_SECONDS, attempts
+from claimwright.operations.transactions import LEASED_RETRY_SECONDS, until_done
 from claimwright.storage.claims import ClaimRow, claims_of_policy, void_claims
 from claimwright.storage.database import own_transaction
 from claimwright.storage.policies import lock_policies
@@ -78,23 +78,25 @@ async def void_claim(session: AsyncSession, request: VoidRequest) -> Voided:
         CalculationError: the database failed for good; nothing was stored.
     """
     planned: _Plan | None = None
+
+    async def once(_number: int) -> _Plan:
+        nonlocal planned
+        async with own_transaction(session) as connection:
+            await lock_policies(connection, [request.policy_id])
+            # The reply to a COMMIT may have been lost: then its withdrawal is there.
+            if planned is None or not await _is_stored(connection, request, planned):
+                claims = await claims_of_policy(connection, request.policy_id)
+                planned = _plan(request, claims)
+                await _store(connection, request, planned)
+        return planned
+
     try:
-        async for attempt in attempts(LEASED_RETRY_SECONDS):
-            with attempt:
-                async with own_transaction(session) as connection:
-                    await lock_policies(connection, [request.policy_id])
-                    # The reply to a COMMIT may have been lost: then its withdrawal is there.
-                    if planned is None or not await _is_stored(connection, request, planned):
-                        claims = await claims_of_policy(connection, request.policy_id)
-                        planned = _plan(request, claims)
-                        await _store(connection, request, planned)
+        return (await until_done(once, LEASED_RETRY_SECONDS)).as_voided(request)
     except (DBAPIError, OSError) as error:
         raise CalculationError(
             f"claim {request.reference}: the database said "
             f"{sqlstate_of(error) or type(error).__name__}; nothing was stored"
         ) from error
-    assert planned is not None  # noqa: S101 - a retry context ends by returning or raising
-    return planned.as_voided(request)
 
 
 class _Plan(NamedTuple):

@@ -104,29 +104,41 @@ async def own_transaction(session: AsyncSession) -> AsyncIterator[AsyncConnectio
 
 
 @asynccontextmanager
-async def driver_transaction(session: AsyncSession) -> AsyncIterator[Driver]:
+async def driver_transaction(database: AsyncSession | AsyncEngine) -> AsyncIterator[Driver]:
     """As `own_transaction`, but with the driver's own connection, for many small statements.
 
     SQLAlchemy gives the connection and takes it back; it knows nothing of what happens meanwhile,
     so that a connection which broke, or whose transaction could not be ended, is thrown away here.
 
+    Args:
+        database: an engine of `make_engine`, or anybody's session.
+
     Raises:
         SessionInUseError: the session is already in a transaction.
     """
-    if session.in_transaction():
-        raise SessionInUseError("the session is already in a transaction; commit or pass none")
-    async with session.begin():
-        connection = await session.connection()
+    async with _connection_of(database) as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None  # noqa: S101 - a connection that was just opened has one
         try:
             async with driver.transaction(isolation="read_committed"):
-                if not session.info.get(_OWN_SESSION):
+                if isinstance(database, AsyncSession) and not database.info.get(_OWN_SESSION):
                     await driver.execute(*_limiting(TransactionLimits()))
                 yield driver
         finally:
             if driver.is_closed() or driver.is_in_transaction():
                 await connection.invalidate()
+
+
+@asynccontextmanager
+async def _connection_of(database: AsyncSession | AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    if isinstance(database, AsyncEngine):
+        async with database.connect() as connection:
+            yield connection
+        return
+    if database.in_transaction():
+        raise SessionInUseError("the session is already in a transaction; commit or pass none")
+    async with database.begin():
+        yield await database.connection()
 
 
 @asynccontextmanager
