@@ -38,6 +38,10 @@ _AGELESS: Final = (
     "leases_age=False: no time-out of a Redis key ran out before its time in any schedule, so this "
     "says nothing about a worker that is slower than its lease"
 )
+_LIMITLESS: Final = (
+    "limits_fire=False: no time limit of a wait fired while anybody else could go on, so this says "
+    "nothing about a worker that gives up waiting"
+)
 
 
 async def explore(
@@ -49,6 +53,7 @@ async def explore(
     may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
     leave_out: Collection[str] = (),
     leases_age: bool = True,
+    limits_fire: bool = True,
     bounds: Bounds | None = None,
 ) -> Exploration:
     """Run the workers from ``setup`` under every schedule that matters.
@@ -70,6 +75,8 @@ async def explore(
             ``orders.created_at``) and keys (``redis lock:*``).
         leases_age: whether the time-out of a Redis key that a worker sets may fire at any moment,
             once each time it is set, as when its owner pauses for longer.
+        limits_fire: whether the time limit of a wait (``lock_timeout``, ``statement_timeout``, that
+            of a blocking Redis command) may fire while others could go on.
         bounds: where the search gives up without an answer.
 
     Returns:
@@ -100,6 +107,7 @@ async def explore(
         exploration,
         surroundings,
         leases_age=leases_age,
+        limits_fire=limits_fire,
     )
     broken_off = await OwnThread(job.search, bounds.silence_seconds, job.forsake).run()
     if broken_off:
@@ -127,6 +135,7 @@ class _Job:
         surroundings: Ambient,
         *,
         leases_age: bool,
+        limits_fire: bool,
     ) -> None:
         self._workers = workers
         self._setup = setup
@@ -138,6 +147,7 @@ class _Job:
         self._exploration = exploration
         self._surroundings = surroundings
         self._leases_age = leases_age
+        self._limits_fire = limits_fire
         self._start: Start | None = None
 
     def forsake(self) -> None:
@@ -157,12 +167,15 @@ class _Job:
                 self._workers,
                 self._bounds.silence_seconds,
                 leases_age=self._leases_age,
+                limits_fire=self._limits_fire,
                 ends_age=isinstance(self._judge, InvariantJudge),
             )
             search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
             await search.complete(*self._schedules())
             if not self._leases_age:
                 self._exploration.notes.append(_AGELESS)
+            if not self._limits_fire:
+                self._exploration.notes.append(_LIMITLESS)
             self._keep()
         finally:
             if self._start is not None:

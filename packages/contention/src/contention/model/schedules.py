@@ -2,8 +2,24 @@
 
 import base64
 import json
+import re
 import zlib
 from dataclasses import dataclass
+from typing import Final
+
+EXPIRE: Final = "expire "
+"""How the choices begin by which the time limit of a wait fires."""
+_OF_A_WORKER: Final = re.compile(rf"(?:{EXPIRE})?(?P<worker>w\d+)(?:/\d+(?: \w+)?)?")
+
+
+def worker_of(actor: str) -> str:
+    """The worker that a choice lets go on, as in ``w1`` for ``w1/2`` and ``expire w1/2``.
+
+    Returns:
+        the choice itself where it lets no worker go on, as when a lease runs out.
+    """
+    found = _OF_A_WORKER.fullmatch(actor)
+    return found["worker"] if found else actor
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -11,8 +27,9 @@ class Choice:
     """One decision of a scheduler.
 
     Attributes:
-        actor: whose request goes on, as in ``w1``; or the lease that runs out now, as in
-            ``age lock:a``.
+        actor: whose request goes on, as in ``w1``, or ``w1/2`` where it holds others too; or the
+            lease that runs out now, as in ``age lock:a``; or the wait whose time limit fires, as in
+            ``expire w1/2``.
     """
 
     actor: str

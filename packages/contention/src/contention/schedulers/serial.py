@@ -2,11 +2,17 @@
 
 from collections.abc import Sequence
 
+from contention.model.schedules import EXPIRE, worker_of
 from contention.model.steps import Effect
+from contention.schedulers.exhaustive import ExhaustiveScheduler
 
 
 class SerialScheduler:
-    """One run in which each worker ends before the next begins.
+    """Every run in which each worker ends before the next begins.
+
+    Mostly there is one. There are more where a worker asks for several things at the same time, and
+    where one waits for what nobody before it has done: with a time limit it may give up at once, or
+    else the next may begin.
 
     Args:
         order: the workers; one that it does not name never goes on.
@@ -14,7 +20,8 @@ class SerialScheduler:
 
     def __init__(self, order: Sequence[str]) -> None:
         self._order = tuple(order)
-        self._has_run = False
+        self._inner = ExhaustiveScheduler()
+        self._latest = ""
 
     @property
     def is_complete(self) -> bool:
@@ -27,15 +34,25 @@ class SerialScheduler:
         return f"every schedule but {', '.join(self._order)} one after another"
 
     def start(self) -> bool:
-        """Begin the one run."""
-        if self._has_run:
-            return False
-        self._has_run = True
-        return True
+        """Begin another run."""
+        self._latest = ""
+        return self._inner.start()
 
     def choose(self, options: Sequence[str]) -> str | None:
         """The first of the order that can go on; `None` when none of them can."""
-        return next((name for name in self._order if name in options), None)
+        allowed = self._allowed(options)
+        chosen = self._inner.choose(allowed) if allowed else None
+        self._latest = worker_of(chosen or "")
+        return chosen
 
     def executed(self, effect: Effect) -> None:
-        """Footprints do not matter here."""
+        """Remember what the step touched."""
+        self._inner.executed(effect)
+
+    def _allowed(self, options: Sequence[str]) -> list[str]:
+        expiries = [one for one in options if one.startswith(EXPIRE)]
+        for worker in self._order:
+            own = [one for one in options if worker_of(one) == worker and one not in expiries]
+            if own:
+                return [*own, *(one for one in expiries if worker_of(one) == self._latest)]
+        return [one for one in expiries if worker_of(one) in self._order]

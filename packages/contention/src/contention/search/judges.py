@@ -1,8 +1,8 @@
 """Whether a run may end as it did: by the user's invariant, or by some serial order."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from redis.asyncio import Redis
 
@@ -14,10 +14,12 @@ from contention.schedulers.serial import SerialScheduler
 from contention.search.runs import Ended, Runner
 from contention.wire.outcome_reader import plan_tables, read_keys, read_tables
 from contention.wire.servers import Links
+from contention.wire.stage import StageError
 
 Check = Callable[[Links], Awaitable[object]]
 
 _KEYS_PREFIX = "redis "
+_MOST_ENDS: Final = 200
 
 
 class Judge(Protocol):
@@ -78,11 +80,9 @@ class SerialJudge:
         if present not in self._serial:
             self._serial[present] = []
             for order in serial_orders(sorted(present)):
-                scheduler = SerialScheduler(order)
-                scheduler.start()
-                ended = await runner.run(scheduler, only=present)
-                if not ended.is_given_up and _present(ended) == present:
-                    self._serial[present].append((order, await self._outcome(runner, ended)))
+                async for ended in _ends_of(order, runner, present):
+                    if _present(ended) == present:
+                        self._serial[present].append((order, await self._outcome(runner, ended)))
         return self._serial[present]
 
     async def _outcome(self, runner: Runner, ended: Ended) -> Outcome:
@@ -108,6 +108,21 @@ class SerialJudge:
             for order, outcome in serial
         )
         return f"no serial order ends like this: {'; '.join(differences)}"
+
+
+async def _ends_of(
+    order: Sequence[str], runner: Runner, present: frozenset[str]
+) -> AsyncIterator[Ended]:
+    """How it may end when the workers go one after another; mostly in one way."""
+    scheduler = SerialScheduler(order)
+    count = 0
+    while scheduler.start():
+        count += 1
+        if count > _MOST_ENDS:
+            raise StageError(f"{', then '.join(order)} may end in more than {_MOST_ENDS} ways")
+        ended = await runner.run(scheduler, only=present)
+        if not ended.is_given_up:
+            yield ended
 
 
 def _present(ended: Ended) -> frozenset[str]:

@@ -10,6 +10,7 @@ from contention.model.steps import Run
 from contention.schedulers.scheduler import NotDeterministicError, Scheduler
 from contention.schedulers.serial import SerialScheduler
 from contention.search.start import RUN, Start
+from contention.wire.expiries import Vocabulary
 from contention.wire.leases import END
 from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
@@ -72,6 +73,7 @@ class Runner:
 
     Attributes:
         count: how many runs there have been.
+        limits_fire: see `Stage`.
         ends_age: see `Stage`.
         lessons: what the runs so far have taught about the workers.
         stopped: the run at which the latest `StageError` was raised, as far as it came.
@@ -84,11 +86,16 @@ class Runner:
     silence_seconds: float = 5.0
     plans: Plans = field(default_factory=Plans)
     leases_age: bool = True
+    limits_fire: bool = True
     ends_age: bool = False
     scripts: Scripts = field(default_factory=Scripts)
     lessons: Lessons = field(default_factory=Lessons)
     count: int = 0
     stopped: Run | None = None
+    _vocabulary: Vocabulary = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._vocabulary = Vocabulary(self.servers.postgres.using("postgres"))
 
     @property
     def links(self) -> Links:
@@ -205,6 +212,8 @@ class Runner:
             self.silence_seconds,
             backends=self.start.backends,
             leases_age=self.leases_age,
+            limits_fire=self.limits_fire,
+            vocabulary=self._vocabulary,
             ends_age=self.ends_age,
             scripts=self.scripts,
             lessons=lessons,

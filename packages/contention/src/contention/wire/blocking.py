@@ -30,8 +30,7 @@ _WAITS: Final = """
         (extract(epoch FROM clock_timestamp() - waiting.waitstart) * 1000)::float8 AS waited_ms,
         (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000)::float8
             AS deadlock_timeout_ms,
-        (current_setting('lock_timeout'), current_setting('statement_timeout')) <> ('0', '0')
-            AS has_time_limit
+        extract(epoch FROM waiting.waitstart)::float8 AS began_at
     FROM locks AS waiting WHERE NOT waiting.granted AND waiting.pid = ANY($1::int[])
     """
 _HOLDERS: Final = """
@@ -101,7 +100,7 @@ class Wait:
         name: of a lock that is no relation's, as in ``advisory lock 7``; empty when it has none.
         waited_ms: for how long; 0 when it has only begun.
         deadlock_timeout_ms: after so long the server looks for a deadlock.
-        has_time_limit: whether sessions of the database may end a wait by themselves.
+        began_at: when it began, in seconds of the server's clock; 0 when it has only begun.
     """
 
     process_id: int
@@ -113,7 +112,7 @@ class Wait:
     name: str = ""
     waited_ms: float = 0.0
     deadlock_timeout_ms: float = 1000.0
-    has_time_limit: bool = False
+    began_at: float = 0.0
 
     @property
     def table(self) -> str:
@@ -269,7 +268,7 @@ def _wait(row: "asyncpg.Record") -> Wait:
         row["object"] or lock_name(row["locktype"], row["classid"], row["objid"], row["objsubid"]),
         row["waited_ms"] or 0.0,
         row["deadlock_timeout_ms"],
-        row["has_time_limit"],
+        row["began_at"] or 0.0,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from contention.wire.hidden_words import limits_waits, stops_counting
+from contention.wire.hidden_words import handles_errors, limits_waits, stops_counting
 from contention.wire.sql_words import HARMLESS, calls, sets_a_setting, words_of
 
 if TYPE_CHECKING:
@@ -59,6 +59,13 @@ _SETTINGS: Final = """
             SELECT FROM pg_settings WHERE setting <> '0'
                 AND name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')
         ) AS are_usual
+    """
+_LIMITS: Final = """
+    SELECT name, setting::int8 AS milliseconds FROM pg_settings
+    WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')
+    """
+_LANGUAGES_THAT_HANDLE: Final = """
+    SELECT EXISTS (SELECT FROM pg_language WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql'))
     """
 _ROLE_SETTINGS: Final = "SELECT unnest(setconfig) AS setting FROM pg_db_role_setting"
 _TABLES: Final = """
@@ -173,7 +180,10 @@ class Catalogue:
         user: who sees it so.
         isolation: that transactions have unless they ask for another.
         has_usual_settings: no time-outs, standard strings.
-        limits_waits: whether a function, role or database may set a time limit for waits.
+        limits_ms: the time limits of waits that sessions begin with, by the settings' names.
+        limits_waits: whether a function may set one.
+        limits_by_role: whether a role or database may.
+        handles_errors: whether a function may catch an error, or run a text that does.
         stops_counting: whether one may turn off the counts by which runs are put back.
         built_in: names of the server's own functions.
         harmless: names of functions that touch nothing that others can see.
@@ -187,7 +197,10 @@ class Catalogue:
     user: str = ""
     isolation: str = ""
     has_usual_settings: bool = False
+    limits_ms: Mapping[str, int] = field(default_factory=dict)
     limits_waits: bool = False
+    limits_by_role: bool = False
+    handles_errors: bool = False
     stops_counting: bool = False
     built_in: frozenset[str] = frozenset()
     harmless: frozenset[str] = HARMLESS
@@ -207,15 +220,19 @@ class Catalogue:
         tables = await _tables(connection)
         settings = await connection.fetchrow(_SETTINGS) or {}
         hidden = [text for row in functions for text in (row["body"] or "", *row["settings"])]
-        hidden += [row["setting"] for row in await connection.fetch(_ROLE_SETTINGS)]
+        of_roles = [row["setting"] for row in await connection.fetch(_ROLE_SETTINGS)]
         return cls(
             is_opaque=await connection.fetchval(_OPAQUE)
             or not _look_at_nothing(await connection.fetch(_EXPRESSIONS), harmless),
             user=settings["name"],
             isolation=settings["isolation"],
             has_usual_settings=settings["are_usual"],
+            limits_ms=dict(await connection.fetch(_LIMITS)),
             limits_waits=any(map(limits_waits, hidden)),
-            stops_counting=any(map(stops_counting, hidden)),
+            limits_by_role=any(map(limits_waits, of_roles)),
+            handles_errors=await connection.fetchval(_LANGUAGES_THAT_HANDLE)
+            or any(map(_may_handle_errors, functions)),
+            stops_counting=any(map(stops_counting, [*hidden, *of_roles])),
             built_in=frozenset(row["name"] for row in built_in),
             harmless=harmless,
             visible=_names(functions, shown),
@@ -307,6 +324,11 @@ def _names(functions: Iterable["asyncpg.Record"], shown: frozenset[int]) -> froz
     rows = list(functions)
     hidden = {row["name"] for row in rows if row["oid"] not in shown}
     return frozenset(row["name"] for row in rows) - hidden
+
+
+def _may_handle_errors(row: "asyncpg.Record") -> bool:
+    body = row["body"] or ""
+    return handles_errors(body) or (row["language"] == "plpgsql" and "execute" in words_of(body))
 
 
 def _may_be_visible(row: "asyncpg.Record") -> bool:

@@ -8,7 +8,11 @@ from typing import Final
 
 _LIMITS: Final = re.compile(r"\b(?:lock|statement|transaction)_timeout\b", re.IGNORECASE)
 _NO_LIMIT: Final = re.compile(r"\w+_timeout\s*(?:=|\bto\b)\s*'?0+'?\s*;?\s*\Z", re.IGNORECASE)
-_ANY_SETTING: Final = re.compile(r"\bset_config\s*\(\s*(?!')", re.IGNORECASE)
+_RAISES: Final = re.compile(r"\braise\s+exception\b", re.IGNORECASE)
+_HANDLES: Final = re.compile(
+    r"\bexception\b|\bcreate\s+(?:extension|(?:\w+\s+)*language)\b", re.IGNORECASE
+)
+_ANY_SETTING: Final = re.compile(r"\bset_config\s*\(\s*+(?!')", re.IGNORECASE)
 _COUNTS: Final = re.compile(r"\btrack_counts\b", re.IGNORECASE)
 _ASKS: Final = re.compile(r"\s*show\b", re.IGNORECASE)
 
@@ -24,3 +28,13 @@ def stops_counting(text: str) -> bool:
     if _ASKS.match(text):
         return False
     return _COUNTS.search(text) is not None or _ANY_SETTING.search(text) is not None
+
+
+def mentions_limits(text: str) -> bool:
+    """Whether a text has to do with a time limit of the server's, if it only asks for one."""
+    return _LIMITS.search(text) is not None or _ANY_SETTING.search(text) is not None
+
+
+def handles_errors(text: str) -> bool:
+    """Whether what a text runs or defines may catch an error inside of the server."""
+    return _HANDLES.search(_RAISES.sub("", text)) is not None

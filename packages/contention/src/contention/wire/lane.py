@@ -28,6 +28,7 @@ from contention.wire.postgres_requests import (
 )
 from contention.wire.redis import RespFraming
 from contention.wire.redis_requests import RedisReply, RedisRequest
+from contention.wire.rewording import Reworded
 
 Request = PostgresRequest | RedisRequest
 Reply = PostgresReply | RedisReply
@@ -111,6 +112,7 @@ class Lane:
         self._outbound: deque[bytes | Request] = deque()
         self._passing: set[int] = set()
         self._awaited: dict[int, Request] = {}
+        self._reworded: Reworded | None = None
         self._is_open = True
 
     @property
@@ -167,6 +169,10 @@ class Lane:
             raise ValueError(f"{self.name} holds no request")
         self._passing.add(request.number)
         self._pass_on()
+
+    def reword(self, reworded: Reworded) -> None:
+        """Let the client be told of the next error in these words."""
+        self._reworded = reworded
 
     async def end(self) -> None:
         """Cut the worker off; return when nothing of the session is left, or it was cut too."""
@@ -318,7 +324,8 @@ class Lane:
             self._told(self.framing.release(head))  # type: ignore[arg-type]
 
     def _told(self, events: Sequence[object]) -> None:
-        for event in events:
+        for happened in events:
+            event = happened if self._reworded is None else self._in_other_words(happened)
             if isinstance(event, _FAILURES):
                 self._fail(event)
                 return
@@ -331,6 +338,13 @@ class Lane:
                 request = self._awaited.pop(event.number, None)
                 if request is not None:
                     self._keeper.replied(self, request, event.reply)
+
+    def _in_other_words(self, event: object) -> object:
+        assert self._reworded is not None  # noqa: S101 - else nobody asks
+        told = self._reworded.told(event)
+        if self._reworded.is_over:
+            self._reworded = None
+        return told
 
     def _fail(self, failure: Failure) -> None:
         self._keeper.failed(self, failure)

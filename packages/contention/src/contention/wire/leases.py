@@ -99,6 +99,18 @@ class _Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """How far the time is that passes by steps alone.
+
+    Attributes:
+        set_count: how many time-outs had been set by then.
+    """
+
+    now_ms: int
+    set_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Aged:
     """Time that has passed on the server.
 
@@ -141,6 +153,20 @@ class Leases:
     def options(self) -> list[str]:
         """The ageings that are possible now: one for each time-out that the run has set."""
         return sorted(self._ours()) if self._ageings < MOST_AGEINGS else []
+
+    @property
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(self._now_ms, self._set_count)
+
+    def fires_within(self, moment: Moment, seconds: float) -> bool:
+        """Whether a time-out that was set before a moment fires within so long after it."""
+        return any(
+            lease.deadline[1] <= moment.set_count
+            and lease.deadline[0] - moment.now_ms <= seconds * 1000
+            for lease in self._leases.values()
+            if lease.is_ours
+        )
 
     async def begin(self) -> None:
         """Take down the time-outs that there are at the start; they are nobody's choice."""

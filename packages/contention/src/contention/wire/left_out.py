@@ -26,7 +26,10 @@ class LeftOut:
         for name in sorted(self.crowded):
             yield f"the other orders of what {name} asks at the same time"
         for name in sorted(self.quiet.limited):
-            yield f"what {name} does if a time limit of its own ends its wait while others go on"
+            yield (
+                f"what {name} does if a time limit of its own ends its wait while others go on: "
+                "which one does, or what the server's own code makes of it, cannot be seen"
+            )
         for poll in sorted(self.patience.unsure):
             yield (
                 f"whether {poll.worker} gives up asking {poll.asks} while others go on, as it "

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 from contention.wire.actors import Actor, text_of
 from contention.wire.blocking import LockWaits, Wait, cycle_among
 from contention.wire.events import Failure
-from contention.wire.gate import Lane, Request
-from contention.wire.hidden_words import limits_waits
+from contention.wire.expiries import Expiries
+from contention.wire.gate import Lane
 from contention.wire.postgres import PostgresFraming
-from contention.wire.postgres_requests import PostgresRequest
 from contention.wire.redis_clients import RedisClients
 from contention.wire.silence import Silence
 from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
@@ -44,12 +43,13 @@ class Quiet:
         actors: everybody, by name.
         locks: looks into PostgreSQL.
         clients: looks into Redis.
+        expiries: the time limits that run.
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
 
     Attributes:
         waits: who waited for whom when everybody rested, by the waiting lane's name.
-        has_time_limits: whether a wait may end by itself, as under ``lock_timeout``.
-        limited: workers whose wait had a limit of its own while others could go on.
+        limited: workers whose wait might have ended by itself while others could go on, though
+            nobody can say by which limit.
         cycle: lanes that wait for one another for ever, on a server that would look for deadlocks
             only much later; empty elsewhere.
     """
@@ -60,12 +60,16 @@ class Quiet:
         actors: Mapping[str, Actor],
         locks: LockWaits,
         clients: RedisClients,
+        expiries: Expiries,
+        *,
         silence_seconds: float,
     ) -> None:
         self._loop = loop
         self._actors = actors
         self._locks = locks
         self._clients = clients
+        self._expiries = expiries
+        self._owed: tuple[Lane, int] | None = None
         self._idle: Future[None] | None = None
         self._moved_at = time.monotonic()
         self._failures: list[str] = []
@@ -75,7 +79,6 @@ class Quiet:
         self._silent: set[str] = set()
         self.unheard: set[str] = set()
         self.waits: dict[str, Wait] = {}
-        self.has_time_limits = False
         self.limited: set[str] = set()
         self.cycle: tuple[str, ...] = ()
 
@@ -86,11 +89,19 @@ class Quiet:
         self._silent.discard(name)
         self._silence.broken()
 
-    def arrived(self, lane: Lane, request: Request) -> None:
-        """A request came."""
-        self.moved(lane.worker)
-        if isinstance(request, PostgresRequest) and any(map(limits_waits, request.texts)):
-            self.has_time_limits = True
+    @property
+    def has_time_limits(self) -> bool:
+        """Whether a wait may still end by itself."""
+        return bool(self._expiries.unclear) or self._expiries.are_running
+
+    def note_limited(self, worker: str) -> None:
+        """A limit that nobody knows has ended a worker's wait."""
+        if any(actor.holding for actor in self._actors.values() if actor.name != worker):
+            self.limited.add(worker)
+
+    def owes(self, lane: Lane) -> None:
+        """What a lane waits for is on its way, whatever the servers say of its wait meanwhile."""
+        self._owed = (lane, lane.awaited[0].number)
 
     def failed(self, lane: Lane, failure: Failure) -> None:
         """A connection cannot be understood."""
@@ -130,8 +141,11 @@ class Quiet:
             return False
         waiting = self._waiting()
         if not (waiting or self._leaving):
-            self.waits = {}
+            self._nobody_waits()
             return True
+        if self._is_owed():
+            self._bound_patience(waiting)
+            return False
         passed = time.monotonic() - self._moved_at
         if passed < _ASK_AFTER_SECONDS:
             self._look_in(_ASK_AFTER_SECONDS - passed)
@@ -149,12 +163,25 @@ class Quiet:
                 return False
             self._leaving.clear()
         if not waiting:
-            self.waits = {}
+            self._nobody_waits()
             return True
         if not await self._are_blocked(waiting):
             self._bound_patience(waiting)
             return False
-        return not self._may_end_by_itself(waiting)
+        self._expiries.look(waiting, self.waits)
+        return not self._may_end_by_itself()
+
+    def _nobody_waits(self) -> None:
+        self.waits, self.cycle = {}, ()
+        self._expiries.look([], {})
+
+    def _is_owed(self) -> bool:
+        if self._owed is not None:
+            lane, number = self._owed
+            if lane.is_open and any(request.number == number for request in lane.awaited):
+                return True
+            self._owed = None
+        return False
 
     def _observe(self) -> float:
         """The loop is idle: go on at once, or when it is time to look again."""
@@ -197,27 +224,17 @@ class Quiet:
                 f"names nobody whom it waits for: {_asked(lane)}"
             )
 
-    def _may_end_by_itself(self, waiting: Sequence[Lane]) -> bool:
+    def _may_end_by_itself(self) -> bool:
         """Whether nobody can go on and time alone might end a wait: then time has to pass."""
-        if not waiting:
+        unclear = self._expiries.unclear
+        if any(actor.holding for actor in self._actors.values()) or self._expiries.options():
+            self.limited.update(lane.worker for lane in unclear)
             return False
-        if any(actor.holding for actor in self._actors.values()):
-            self._note_limits(waiting)
-            return False
-        limits = [self._clients.limit_seconds(lane) for lane in waiting]
+        limits = [self._clients.limit_seconds(lane) for lane in unclear]
         longest = max((limit for limit in limits if limit is not None), default=0.0)
-        if self.has_time_limits:
+        if any(lane.process_id is not None for lane in unclear):
             longest = max(longest, _ANSWER_SECONDS)
         return longest > 0 and time.monotonic() - self._moved_at < longest + _GRACE_SECONDS
-
-    def _note_limits(self, waiting: Sequence[Lane]) -> None:
-        """Note whose wait might end by itself at a moment at which others go on."""
-        for lane in waiting:
-            is_limited = self._clients.limit_seconds(lane) or (
-                self.has_time_limits and lane.process_id is not None
-            )
-            if is_limited:
-                self.limited.add(lane.worker)
 
     def _wake_a_sleeper(self) -> bool:
         """Let time pass for a worker that has nothing else to wait for."""
@@ -233,7 +250,6 @@ class Quiet:
         if set(waits) != set(of_postgres) or not await self._are_ours(of_postgres, waits):
             return False
         self.waits = {of_postgres[pid].name: wait for pid, wait in waits.items()}
-        self.has_time_limits |= any(wait.has_time_limit for wait in waits.values())
         return await self._are_settled(waits)
 
     async def _are_ours(self, of_postgres: Mapping[int, Lane], waits: Mapping[int, Wait]) -> bool:
@@ -264,10 +280,10 @@ class Quiet:
         patient = [wait for wait in waits.values() if not wait.is_soon_resolved]
         has_circle = cycle_among({str(pid): map(str, wait.blockers) for pid, wait in waits.items()})
         if not patient:
+            self.cycle = ()
             # On a busy machine the server looks late; a circle that is there will be broken.
             return not has_circle and all(wait.is_checked for wait in waits.values())
-        if has_circle:
-            self.cycle = await self._true_cycle(list(waits))
+        self.cycle = await self._true_cycle(list(waits)) if has_circle else ()
         return True
 
     async def _true_cycle(self, process_ids: Sequence[int]) -> tuple[str, ...]:

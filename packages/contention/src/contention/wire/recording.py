@@ -1,6 +1,6 @@
 """What one step did: every reply that came in its course, and who waits for whom at its end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,11 @@ class Recording:
         """Who else was answered or let go on in this step."""
         answered = {one.lane.worker for one in self._answered}
         return frozenset((answered | self._freed) - {chosen})
+
+    @property
+    def answered(self) -> Sequence[Answered]:
+        """The replies of this step."""
+        return self._answered
 
     @property
     def databases(self) -> set[int]:

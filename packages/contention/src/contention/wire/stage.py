@@ -16,6 +16,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from contention.model.footprints import Footprint, reads, writes
+from contention.model.schedules import EXPIRE, worker_of
 from contention.model.steps import Effect, Link, Step
 from contention.wire.actors import LATE_SECONDS, Actor, text_of
 from contention.wire.backends import Backends
@@ -23,6 +24,7 @@ from contention.wire.blocking import LockWaits
 from contention.wire.broker import BrokerKeeper
 from contention.wire.dead_ends import DeadEnds
 from contention.wire.events import Failure, Refused
+from contention.wire.expiries import Expiries, Vocabulary
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Lane, Reply, Request
 from contention.wire.hidden_words import stops_counting
@@ -40,6 +42,7 @@ from contention.wire.redis_clients import RedisClients
 from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Servers
 from contention.wire.story import Story
+from contention.wire.time_limits import TimeLimits
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body, WorkerStaysError
 from contention.wire.workers_kinds import worker_for
@@ -66,6 +69,8 @@ class Stage:
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
         backends: serve the workers' connections to PostgreSQL one after another.
         leases_age: whether a time-out of a Redis key may fire at any moment.
+        limits_fire: whether a time limit of a wait may fire while others can go on.
+        vocabulary: what PostgreSQL says when one does.
         ends_age: whether it may also fire after the workers have ended, as whoever looks at the
             keys then may see.
         scripts: of Redis, known from the runs before.
@@ -84,6 +89,8 @@ class Stage:
         *,
         backends: Backends | None = None,
         leases_age: bool = True,
+        limits_fire: bool = True,
+        vocabulary: Vocabulary | None = None,
         ends_age: bool = False,
         scripts: Scripts | None = None,
         lessons: Lessons | None = None,
@@ -91,6 +98,7 @@ class Stage:
     ) -> None:
         self._loop = loop
         self._leases_age = leases_age
+        self._limits_fire = limits_fire
         self._ends_age = ends_age
         self._is_over = False
         self._actors: dict[str, Actor] = {}
@@ -101,8 +109,23 @@ class Stage:
         self._leases: Leases | None = None
         self._story = Story()
         locks = LockWaits(watcher.connection)
-        self._quiet = Quiet(loop, self._actors, locks, self._clients, silence_seconds)
-        self._quiet.has_time_limits = watcher.catalogue.limits_waits
+        self._limits = TimeLimits(watcher.catalogue)
+        self._expiries = Expiries(
+            self._limits,
+            self._clients,
+            watcher.connection,
+            vocabulary or Vocabulary(servers.postgres.using("postgres")),
+            leases=lambda: self._leases,
+            now=lambda: self._choices,
+        )
+        self._quiet = Quiet(
+            loop,
+            self._actors,
+            locks,
+            self._clients,
+            self._expiries,
+            silence_seconds=silence_seconds,
+        )
         self._refused = str(_STOPS_COUNTING) if watcher.catalogue.stops_counting else ""
         self._ends = DeadEnds(self._actors, self._story, locks)
         self._recording = Recording(
@@ -127,11 +150,14 @@ class Stage:
         lanes.append(lane)
         # Each gate counts its own; the names of a worker's connections must differ.
         lane.number = len(lanes)
+        if isinstance(lane.framing, RespFraming):
+            self._clients.opened(lane)
         self._quiet.moved(lane.worker)
 
     def arrived(self, lane: Lane, request: Request) -> bool:
         """A request came; only steps are held, and what prepares one inside a transaction."""
-        self._quiet.arrived(lane, request)
+        self._quiet.moved(lane.worker)
+        self._limits.arrived(lane, request)
         if isinstance(request, PostgresRequest):
             self._refuse(lane, request)
         return self._recording.arrived(lane, request)
@@ -144,6 +170,7 @@ class Stage:
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
         """A reply has ended."""
         self._quiet.moved(lane.worker)
+        self._limits.replied(lane, request, reply)
         self._recording.replied(lane, request, reply)
 
     def failed(self, lane: Lane, failure: Failure) -> None:
@@ -194,7 +221,7 @@ class Stage:
     def cut_reason(self) -> str:
         """What was left out in this run, as a sentence; empty while nothing was."""
         ageings = self._leases.cut_reason if self._leases else ""
-        return ageings or next(self._left_out.reasons(), "")
+        return ageings or self._expiries.cut_reason or next(self._left_out.reasons(), "")
 
     async def enter(self, bodies: Sequence[Body]) -> None:
         """Bring each worker on, behind gates of its own, up to its first request.
@@ -215,12 +242,15 @@ class Stage:
 
     def options(self) -> list[str]:
         """Who can go on, and which time-outs can fire; after all have ended, that it is over."""
-        if self._quiet.cycle:
+        circle = self._quiet.cycle
+        if circle and not self._expiries.breaks(circle):
             return []
         holding = [actor for actor in self._actors.values() if actor.holding]
         self._left_out.crowded.update(one.name for one in holding if one.is_crowded)
-        if holding:
-            return [*self._patience.able(holding), *self._ageings()]
+        able = self._patience.able(holding)
+        fire = self._expiries.options(circle) if self._limits_fire or not able else []
+        if holding or fire or self._expiries.are_running:
+            return [*able, *fire, *self._ageings()]
         ageings = self._ageings() if self._ends_age and self.has_ended else []
         return [END, *ageings] if ageings and not self._is_over else []
 
@@ -238,6 +268,8 @@ class Stage:
             self._is_over = True
             return Effect(_END)
         try:
+            if name.startswith(EXPIRE):
+                return await self._expire(name)
             return await (self._age(name) if name.startswith(AGE) else self._let_go_on(name))
         except RanOutError as error:
             raise SpoiledError(str(error)) from error
@@ -258,8 +290,15 @@ class Stage:
             if tries >= MOST_TRIES or is_late:
                 return None
             await self.step(name)
+            await self._end_wait_of(actor)
             tries += 1
         return tries
+
+    async def _end_wait_of(self, actor: Actor) -> None:
+        """Let a time limit fire if a worker that is tried out waits under one."""
+        own = [one for one in self._expiries.options() if worker_of(one) == actor.name]
+        if own:
+            await self.step(own[0])
 
     @property
     def has_ended(self) -> bool:
@@ -350,13 +389,50 @@ class Stage:
         self._recording.disturb(option, aged.footprint)
         return Effect(footprint, self._recording.moved(option))
 
+    async def _expire(self, option: str) -> Effect:
+        """Let a wait's time limit fire.
+
+        Raises:
+            StageError: the server does not end the wait.
+        """
+        timer = self._expiries.timer(option)
+        if self._leases:
+            await self._leases.hold_still()
+        self._recording.begin()
+        self._story.limit_fired(timer.lane.worker, timer.told)
+        self._quiet.owes(timer.lane)
+        try:
+            await self._expiries.fire(timer)
+        except LookupError as error:
+            raise SpoiledError(str(error)) from error
+        self._loop.pass_time(timer.seconds)
+        await self._quiet.comes()
+        footprint = await self._record(timer.lane.worker)
+        return Effect(footprint, self._recording.moved(option))
+
     async def _record(self, chosen: str) -> Footprint:
-        """Tell all that happened in a step, and what time-outs of keys it has set."""
+        """Tell all that happened in a step, and what time-outs of keys it has set.
+
+        Raises:
+            SpoiledError: a time limit fired that nobody has chosen.
+        """
+        await self._check_clock()
         whole, of_redis = await self._recording.tell(chosen)
         if self._leases:
             set_now = await self._leases.note(of_redis, self._recording.databases)
             whole = whole.joined([set_now])
         return whole
+
+    async def _check_clock(self) -> None:
+        for one in self._recording.answered:
+            limit = await self._expiries.fired_by_itself(one.lane, one.request, one.reply)
+            if limit and self._expiries.is_unclear(one.lane, one.request):
+                self._quiet.note_limited(one.lane.worker)
+            elif limit:
+                raise SpoiledError(
+                    f"the {limit} of {one.lane.worker} fired by the real clock in the middle of a "
+                    "step: give it a longer one in the test"
+                )
 
     async def _prepare_leases(self, lane: Lane) -> None:
         """See that keys have left what they had; those with a time-out at the start included."""

@@ -84,6 +84,12 @@ class Story:
         self.steps.append(step)
         return step
 
+    def limit_fired(self, worker: str, text: str) -> Step:
+        """A time limit ended a wait."""
+        number = len(self.steps) + 1
+        self.steps.append(Step(number, worker, "", Link.CLOCK, text, "its wait ends"))
+        return self.steps[-1]
+
     def waits(self, lane: Lane) -> Step | None:
         """The step with which a lane came to wait; `None` when it does not."""
         return self._blocked.get(lane.name)
