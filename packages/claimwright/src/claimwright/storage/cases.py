@@ -22,10 +22,14 @@ from claimwright.storage.risk_events import EVENT_COLUMNS, EventRow
 
 _ONE_DAY: Final = timedelta(days=1)
 _POLICY_FIELDS: Final = len(PolicyRow.__dataclass_fields__)
+_EVENT: Final = slice(_POLICY_FIELDS + 2, _POLICY_FIELDS + 2 + len(EventRow.__dataclass_fields__))
 _LOCK: Final = "SELECT FROM policies WHERE id = $1 FOR NO KEY UPDATE"
 _READ: Final = f"""
     SELECT {", ".join(f"p.{name}" for name in PolicyRow.__dataclass_fields__)}, v.terms_sha256,
-           e.id AS event_id, {EVENT_COLUMNS}
+           e.id AS event_id, {EVENT_COLUMNS},
+           ARRAY(SELECT c FROM (
+               SELECT {CLAIM_COLUMNS} FROM claims
+               WHERE policy_id = p.id AND e.id IS NOT NULL ORDER BY id) c) AS claims
     FROM policies p
     JOIN product_versions v ON v.id = p.product_version_id
     LEFT JOIN risk_events e
@@ -38,7 +42,6 @@ _READ: Final = f"""
     ORDER BY e.triggered_at, e.id
     """
 _TERMS: Final = "SELECT terms FROM product_versions WHERE id = $1"
-_CLAIMS: Final = f"SELECT {CLAIM_COLUMNS} FROM claims WHERE policy_id = $1 ORDER BY id"
 _ALL_COLUMNS: Final = ", ".join(column.key for column in Claim.__table__.columns)
 _OF_CALCULATION: Final = (
     f"SELECT {_ALL_COLUMNS} FROM claims WHERE policy_id = $1 AND calculation_id = $2 ORDER BY id"
@@ -87,14 +90,13 @@ async def read_case(connection: Driver, policy_id: int, target_date: date) -> Ca
         raise NotFoundError("policy", policy_id)
     policy = PolicyRow(*rows[0][:_POLICY_FIELDS])
     terms = await _terms_of(connection, policy, rows[0]["terms_sha256"])
-    events = (EventRow(*row[_POLICY_FIELDS + 2 :]) for row in rows if row["event_id"] is not None)
+    events = (EventRow(*row[_EVENT]) for row in rows if row["event_id"] is not None)
     of_date = [
         event
         for event in events
         if local_date(event.triggered_at, policy.zone, terms.day_boundary) == target_date
     ]
-    claims = await connection.fetch(_CLAIMS, policy_id) if of_date else []
-    return Case(policy, terms, of_date, [ClaimRow(*row) for row in claims])
+    return Case(policy, terms, of_date, [ClaimRow(*row) for row in rows[0]["claims"]])
 
 
 async def insert_drafts(
