@@ -15,6 +15,7 @@ from contention.model.steps import Step
 from contention.wire.broker import Message
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.own_connections import connect_postgres
+from contention.wire.own_links import OwnLinks
 from contention.wire.servers import Links, Servers
 from contention.wire.stage import Stage
 from contention.wire.virtual_loop import VirtualClockLoop
@@ -32,7 +33,8 @@ def played(servers: Servers, body: Body) -> tuple[list[Step], list[Message], lis
         names: set[str] = set()
         with tempfile.TemporaryDirectory(prefix="ct-") as folder:
             watcher = await LockWatcher.on(looking)
-            stage = Stage(loop, servers, watcher, Path(folder), silence_seconds=20)
+            links = OwnLinks(Path(folder), servers)
+            stage = Stage(loop, servers, watcher, links, silence_seconds=20)
             try:
                 await stage.enter([body])
                 while options := stage.options():
@@ -41,6 +43,7 @@ def played(servers: Servers, body: Body) -> tuple[list[Step], list[Message], lis
                 (outcome,) = stage.results().values()
             finally:
                 await stage.leave()
+                await links.close()
                 await looking.close()
         if isinstance(outcome, BaseException):
             raise outcome

@@ -15,7 +15,6 @@ from contention.wire.leases import END
 from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.plans import Plans
-from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Links, Servers
 from contention.wire.stage import SpoiledError, Stage, StageError
 from contention.wire.virtual_loop import VirtualClockLoop
@@ -88,7 +87,6 @@ class Runner:
     leases_age: bool = True
     limits_fire: bool = True
     ends_age: bool = False
-    scripts: Scripts = field(default_factory=Scripts)
     lessons: Lessons = field(default_factory=Lessons)
     count: int = 0
     stopped: Run | None = None
@@ -187,7 +185,7 @@ class Runner:
         nobody is told that one is missing, loads it and asks again.
         """
         ended = await self._rehearsed()
-        self.start.keep(self.scripts.keep())
+        self.start.keep_scripts()
         return ended
 
     async def _rehearsed(self) -> Ended:
@@ -208,14 +206,12 @@ class Runner:
             self.loop,
             self._own,
             await LockWatcher.on(watching, self.plans),
-            self.start.new_folder(),
+            self.start.gates,
             self.silence_seconds,
-            backends=self.start.backends,
             leases_age=self.leases_age,
             limits_fire=self.limits_fire,
             vocabulary=self._vocabulary,
             ends_age=self.ends_age,
-            scripts=self.scripts,
             lessons=lessons,
             takes_any_order=takes_any_order,
         )

@@ -1,6 +1,6 @@
 """The state from which every run begins."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -10,6 +10,8 @@ from contention.wire.backends import Backends
 from contention.wire.embedded import memory_folder
 from contention.wire.open_gate import OpenGate
 from contention.wire.own_connections import connect_postgres, connect_redis
+from contention.wire.own_links import OwnLinks
+from contention.wire.redis_scripts import Scripts
 from contention.wire.restore_database import DatabaseStart
 from contention.wire.restore_keys import KeysStart
 from contention.wire.servers import Links, Servers
@@ -37,10 +39,13 @@ class Start:
 
     Attributes:
         backends: those of PostgreSQL that served workers and may do so again.
+        scripts: those of Redis that the workers brought.
+        gates: the workers' own links.
     """
 
     def __init__(self, servers: Servers, database: DatabaseStart, keys: KeysStart) -> None:
         self.backends = Backends(self._forget_lookers)
+        self.scripts = Scripts()
         self._folder = TemporaryDirectory(
             prefix="ct-", dir=memory_folder(), ignore_cleanup_errors=True
         )
@@ -49,6 +54,8 @@ class Start:
         self._keys = keys
         self._looking: Connection | None = None
         self._gate: OpenGate | None = None
+        own = Servers(servers.postgres.using(RUN), servers.redis)
+        self.gates = OwnLinks(Path(self._folder.name), own, self.backends, self.scripts)
 
     @classmethod
     async def made_by(cls, setup: Setup | None, servers: Servers, admin: "Connection") -> "Start":
@@ -78,9 +85,9 @@ class Start:
         await self._database.restore(kept, self._let_go)
         await self._keys.restore()
 
-    def keep(self, scripts: Sequence[bytes]) -> None:
-        """Begin every run with these scripts of Redis loaded."""
-        self._keys.keep(scripts)
+    def keep_scripts(self) -> None:
+        """Begin every run with the scripts of Redis loaded that are known by now."""
+        self._keys.keep(self.scripts.keep())
 
     async def looking(self) -> "Connection":
         """The kit's own connection to the database of the run; whoever asks does not close it."""
@@ -97,18 +104,15 @@ class Start:
         """
         own = self._servers.postgres.using(RUN)
         if self._gate is None:
-            self._gate = await OpenGate.to(own, self.new_folder())
+            self._gate = await OpenGate.to(own, self._new_folder())
         try:
             yield Servers(self._gate.server, self._servers.redis).links
         finally:
             await self._gate.empty()
 
-    def new_folder(self) -> Path:
-        """An empty folder for the sockets of a run's gates."""
-        return Path(mkdtemp(dir=self._folder.name))
-
     async def close(self) -> None:
         """Close what stayed open."""
+        await self.gates.close()
         self._let_go()
         if self._gate is not None:
             self._gate.close()
@@ -121,6 +125,10 @@ class Start:
         if self._gate is not None:
             self._gate.close()
         self._folder.cleanup()
+
+    def _new_folder(self) -> Path:
+        """An empty folder for the sockets of gates."""
+        return Path(mkdtemp(dir=self._folder.name))
 
     def _let_go(self) -> None:
         self.backends.close()

@@ -188,6 +188,8 @@ class Catalogue:
         built_in: names of the server's own functions.
         harmless: names of functions that touch nothing that others can see.
         visible: names of the database's own functions whose doings all show in locks on tables.
+        shown: names of functions of either kind.
+        known: names of all functions of which it is known what they do.
         hiding_tables: those whose triggers run code that hides what it does.
         tables: by name.
         unique_indexes: by schema and name.
@@ -208,6 +210,13 @@ class Catalogue:
     hiding_tables: frozenset[str] = frozenset()
     tables: Mapping[str, TableFacts] = field(default_factory=dict)
     unique_indexes: Mapping[tuple[str, str], UniqueIndex] = field(default_factory=dict)
+    shown: frozenset[str] = field(init=False, repr=False)
+    known: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Thousands of names, put together once and not in every run.
+        object.__setattr__(self, "shown", self.harmless | self.visible)
+        object.__setattr__(self, "known", self.shown | self.built_in)
 
     @classmethod
     async def read(cls, connection: "asyncpg.Connection[asyncpg.Record]") -> "Catalogue":

@@ -63,10 +63,7 @@ class FootprintReader:
     """Reads footprints for one run, and remembers what each open transaction has touched."""
 
     def __init__(self, watcher: LockWatcher) -> None:
-        catalogue = watcher.catalogue
         self._watcher = watcher
-        self._shown_functions = catalogue.harmless | catalogue.visible
-        self._known_functions = self._shown_functions | catalogue.built_in
         self._lanes: dict[str, _Known] = {}
         self._left: list[Footprint] = []
         self._is_redefined = False
@@ -240,9 +237,7 @@ class FootprintReader:
         self._note_hidden(known, request)
         if is_unreadable or any(one.sql is None for one in request.executions):
             return UNREADABLE
-        shown = Reading(
-            is_shown=all(is_shown(text, self._shown_functions) for text in _texts(request))
-        )
+        shown = Reading(is_shown=all(is_shown(text, catalogue.shown) for text in _texts(request)))
         execution = single_execution(request)
         if execution is None or execution.sql is None or not known.settings.is_usual:
             return shown if _has_usual_strings(lane) else UNREADABLE
@@ -263,7 +258,7 @@ class FootprintReader:
         """Note what a request may do for good that nobody will see."""
         catalogue = self._watcher.catalogue
         for text in _texts(request):
-            self._is_redefined |= not defines_nothing(text, self._known_functions)
+            self._is_redefined |= not defines_nothing(text, catalogue.known)
             is_read = is_advisory_call(text, catalogue.harmless) and len(request.executions) == 1
             if mentions_advisory_locks(text) and not is_read and not is_pool_reset(request):
                 known.session.is_hidden = True

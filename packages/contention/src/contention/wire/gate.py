@@ -58,6 +58,10 @@ class Gate:
         keeper: decides what passes.
         backends: keeps the backends of a PostgreSQL for other connections; without, each
             connection has one of its own.
+
+    Attributes:
+        keeper: decides what passes on the connections that are opened from now on.
+        is_shut: whether connections are cut as soon as they are opened.
     """
 
     def __init__(
@@ -69,14 +73,14 @@ class Gate:
         backends: Backends | None = None,
     ) -> None:
         self.worker = worker
+        self.keeper = keeper
+        self.is_shut = False
         self.lanes: list[Lane] = []
         self._server = server
         self._framing = framing
-        self._keeper = keeper
         self._backends = backends
         self._listener: asyncio.Server | None = None
         self._connecting: set[asyncio.Task[None]] = set()
-        self._is_closed = False
 
     async def listen(self, address: Address) -> Address:
         """Begin to listen; a port of 0 becomes a free one."""
@@ -97,19 +101,19 @@ class Gate:
 
     async def close(self) -> None:
         """Stop listening and cut every connection, those included that were just accepted."""
-        self._is_closed = True
+        self.is_shut = True
         if self._listener is not None:
             self._listener.close()
         await asyncio.sleep(0)  # the loop makes the connections that it has accepted
-        for task in self._connecting:
-            task.cancel()
-        await asyncio.gather(*self._connecting, return_exceptions=True)
         await self.empty()
         if self._listener is not None:
             await self._listener.wait_closed()
 
     async def empty(self) -> None:
         """Cut every connection that there is, and go on listening."""
+        for task in self._connecting:
+            task.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
         while self.lanes:
             lane = self.lanes[0]
             await lane.end()
@@ -121,9 +125,9 @@ class Gate:
 
     def _open_lane(self) -> Lane:
         number = len(self.lanes) + 1
-        lane = Lane(self.worker, number, self._framing(), self._keeper, self._backends)
+        lane = Lane(self.worker, number, self._framing(), self.keeper, self._backends)
         self.lanes.append(lane)
-        if self._is_closed:
+        if self.is_shut:
             lane.close()
         return lane
 
@@ -159,8 +163,7 @@ class Gate:
                 )
         except OSError as error:
             refusal = Refused(f"a connection to {self._server}", f"nobody answers there ({error})")
-            self._keeper.failed(lane, refusal)
-            lane.close()
+            lane.fail(refusal)
 
     def _side(self, lane: Lane) -> asyncio.Protocol:
         if self._backends is None:

@@ -190,6 +190,11 @@ class Lane:
                 transport.abort()
         self._gone()
 
+    def fail(self, failure: Failure) -> None:
+        """Cut the connection, which cannot be followed."""
+        self._keeper.failed(self, failure)
+        self.close()
+
     def client_connected(self, transport: asyncio.Transport) -> None:
         """The worker's side is there."""
         self._client = transport
@@ -229,7 +234,7 @@ class Lane:
         """Bytes of the worker."""
         for event in self.framing.receive_client(data):
             if isinstance(event, _FAILURES):
-                self._fail(event)
+                self.fail(event)
                 return
             if isinstance(event, Answer):
                 self._write(self._client, event.data)
@@ -327,7 +332,7 @@ class Lane:
         for happened in events:
             event = happened if self._reworded is None else self._in_other_words(happened)
             if isinstance(event, _FAILURES):
-                self._fail(event)
+                self.fail(event)
                 return
             if isinstance(event, LogInPart | SessionReady):
                 self.greeting += event.data
@@ -345,10 +350,6 @@ class Lane:
         if self._reworded.is_over:
             self._reworded = None
         return told
-
-    def _fail(self, failure: Failure) -> None:
-        self._keeper.failed(self, failure)
-        self.close()
 
     def _gone(self) -> None:
         if self._is_open:

@@ -1,5 +1,12 @@
-"""A worker's own addresses of the servers: a gate behind each of them."""
+"""A worker's own addresses of the servers: a gate behind each of them.
 
+Opening gates costs more than many a request. So they stay open from one run to the next, and only
+their addresses are new in each run: whoever has kept one from an earlier run, as a pool that lives
+on in a module, finds nobody there, and is not taken for the worker of a later run.
+"""
+
+import asyncio
+from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
@@ -11,57 +18,97 @@ from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Links, Servers
 
 _POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
+_REDIS_SOCKET: Final = "redis.sock"
+_BROKER_SOCKET: Final = "broker.sock"
+_SOCKETS: Final = "0"
+"""Beside runs 1, 2, 3 …: the path of a socket has to be short."""
+_TURNS: Final = 4
+"""So many turns after a connection was made, the loop has accepted it and told its gate."""
 
 
 class OwnLinks:
-    """The gates of one run's workers.
+    """The gates of the workers, for one run after another.
 
     Args:
         folder: for the gates' sockets; its path is short.
         servers: where the gates lead.
         backends: serve the connections to PostgreSQL one after another.
         scripts: of Redis, known from the runs before.
-        scheduled: decides what passes on the links to the two servers.
-        recorded: sees what passes on the link to a broker.
     """
 
     def __init__(
         self,
         folder: Path,
         servers: Servers,
-        backends: Backends | None,
-        scripts: Scripts,
-        *,
-        scheduled: Keeper,
-        recorded: Keeper,
+        backends: Backends | None = None,
+        scripts: Scripts | None = None,
     ) -> None:
+        self._sockets = folder / _SOCKETS
+        self._sockets.mkdir()
         self._folder = folder
         self._servers = servers
         self._backends = backends
-        self._scripts = scripts
-        self._scheduled = scheduled
-        self._recorded = recorded
-        self._gates: list[Gate] = []
+        self._scripts = scripts or Scripts()
+        self._gates: defaultdict[str, list[Gate]] = defaultdict(list)
+        self._runs = 0
+        self._address: Path | None = None
 
-    async def open(self, worker: str) -> Links:
-        """The links of one worker, behind gates that are open from now on."""
-        own = self._folder / worker
-        own.mkdir()
-        server, redis_server = self._servers.postgres.address, self._servers.redis.address
-        postgres = Gate(worker, server, PostgresFraming, self._scheduled, self._backends)
-        redis = Gate(worker, redis_server, lambda: RespFraming(self._scripts), self._scheduled)
-        broker = Gate(worker, redis_server, lambda: RespFraming(Scripts()), self._recorded)
-        self._gates += [postgres, redis, broker]
-        await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
-        await redis.listen(Address(path=str(own / "redis.sock")))
-        await broker.listen(Address(path=str(own / "broker.sock")))
+    def begin(self) -> None:
+        """A run begins, with addresses of its own."""
+        self._runs += 1
+        self._address = self._folder / str(self._runs)
+        self._address.symlink_to(self._sockets)
+
+    async def open(self, worker: str, scheduled: Keeper, recorded: Keeper) -> Links:
+        """The links of one worker in a run that has begun, behind gates that are open now.
+
+        Args:
+            worker: whose they are.
+            scheduled: decides what passes on the links to the two servers.
+            recorded: sees what passes on the link to a broker.
+        """
+        if worker not in self._gates:
+            await self._listen(worker, scheduled, recorded)
+        for gate, keeper in zip(self._gates[worker], (scheduled, scheduled, recorded), strict=True):
+            gate.keeper, gate.is_shut = keeper, False
+        assert self._address is not None  # noqa: S101 - the run has begun
+        own = self._address / worker
         return Links(
             self._servers.postgres.behind(own, port=5432).url,
-            self._servers.redis.behind(own / "redis.sock").url,
-            self._servers.redis.behind(own / "broker.sock").broker_url,
+            self._servers.redis.behind(own / _REDIS_SOCKET).url,
+            self._servers.redis.behind(own / _BROKER_SOCKET).broker_url,
         )
+
+    async def end(self) -> None:
+        """A run ends: nobody finds its addresses any more, and what goes through is cut."""
+        if self._address is None:
+            return
+        self._address.unlink(missing_ok=True)
+        self._address = None
+        gates = self._all()
+        for gate in gates:
+            gate.is_shut = True
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        for gate in gates:
+            await gate.empty()
 
     async def close(self) -> None:
         """Close every gate, and cut what goes through."""
-        for gate in self._gates:
+        for gate in self._all():
             await gate.close()
+
+    def _all(self) -> list[Gate]:
+        return [gate for gates in self._gates.values() for gate in gates]
+
+    async def _listen(self, worker: str, scheduled: Keeper, recorded: Keeper) -> None:
+        own = self._sockets / worker
+        own.mkdir()
+        server, redis_server = self._servers.postgres.address, self._servers.redis.address
+        postgres = Gate(worker, server, PostgresFraming, scheduled, self._backends)
+        redis = Gate(worker, redis_server, lambda: RespFraming(self._scripts), scheduled)
+        broker = Gate(worker, redis_server, lambda: RespFraming(Scripts()), recorded)
+        self._gates[worker] = [postgres, redis, broker]
+        await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
+        await redis.listen(Address(path=str(own / _REDIS_SOCKET)))
+        await broker.listen(Address(path=str(own / _BROKER_SOCKET)))

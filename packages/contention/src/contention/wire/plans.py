@@ -184,10 +184,7 @@ class _Planned:
         return (
             node["Node Type"] in _OUTSIDE
             or ("Relation Name" in node and node.get("Schema") in _SYSTEM_SCHEMAS)
-            or (
-                function is not None
-                and function not in self.catalogue.harmless | self.catalogue.visible
-            )
+            or (function is not None and function not in self.catalogue.shown)
         )
 
     def _tables(self) -> tuple[Footprint, bool]:

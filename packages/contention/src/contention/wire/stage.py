@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from redis.asyncio import Redis
@@ -19,7 +18,6 @@ from contention.model.footprints import Footprint, reads, writes
 from contention.model.schedules import EXPIRE, worker_of
 from contention.model.steps import Effect, Link, Step
 from contention.wire.actors import LATE_SECONDS, Actor, text_of
-from contention.wire.backends import Backends
 from contention.wire.blocking import LockWaits
 from contention.wire.broker import BrokerKeeper
 from contention.wire.dead_ends import DeadEnds
@@ -39,7 +37,6 @@ from contention.wire.quiet import Quiet, SpoiledError, StageError
 from contention.wire.recording import Recording
 from contention.wire.redis import RespFraming
 from contention.wire.redis_clients import RedisClients
-from contention.wire.redis_scripts import Scripts
 from contention.wire.servers import Servers
 from contention.wire.story import Story
 from contention.wire.time_limits import TimeLimits
@@ -65,15 +62,13 @@ class Stage:
         loop: the loop in which everything runs.
         servers: whose database and keys are those of this run.
         watcher: looks into the run's database.
-        folder: for the gates' sockets; its path is short.
+        links: the workers' own, behind gates.
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
-        backends: serve the workers' connections to PostgreSQL one after another.
         leases_age: whether a time-out of a Redis key may fire at any moment.
         limits_fire: whether a time limit of a wait may fire while others can go on.
         vocabulary: what PostgreSQL says when one does.
         ends_age: whether it may also fire after the workers have ended, as whoever looks at the
             keys then may see.
-        scripts: of Redis, known from the runs before.
         lessons: what the runs before have taught.
         takes_any_order: whether a deadlock may end another worker than the one who closed it, and
             those who wait for one row may overtake one another.
@@ -84,15 +79,13 @@ class Stage:
         loop: VirtualClockLoop,
         servers: Servers,
         watcher: LockWatcher,
-        folder: Path,
+        links: OwnLinks,
         silence_seconds: float = 5.0,
         *,
-        backends: Backends | None = None,
         leases_age: bool = True,
         limits_fire: bool = True,
         vocabulary: Vocabulary | None = None,
         ends_age: bool = False,
-        scripts: Scripts | None = None,
         lessons: Lessons | None = None,
         takes_any_order: bool = False,
     ) -> None:
@@ -138,9 +131,7 @@ class Stage:
         )
         self._left_out = LeftOut(self._quiet, self._patience)
         self.broker = BrokerKeeper(self._quiet.moved, self.failed)
-        self._links = OwnLinks(
-            folder, servers, backends, scripts or Scripts(), scheduled=self, recorded=self.broker
-        )
+        self._links = links
 
     # --- what the gates tell -------------------------------------------------------------------
 
@@ -231,9 +222,10 @@ class Stage:
         """
         if self._refused:
             raise StageError(self._refused)
+        self._links.begin()
         for number, body in enumerate(bodies, start=1):
             name = f"w{number}"
-            links = await self._links.open(name)
+            links = await self._links.open(name, self, self.broker)
             self._actors[name] = Actor(
                 name, worker_for(name, body, self._loop, partial(self._quiet.moved, name))
             )
@@ -322,13 +314,13 @@ class Stage:
         }
 
     async def leave(self) -> None:
-        """End what still runs, and close every gate.
+        """End what still runs, and cut what goes through the gates.
 
         Raises:
             StageError: a worker cannot be ended.
         """
         self._loop.observer = None
-        await self._links.close()
+        await self._links.end()
         await self._clients.close()
         stops = [actor.worker.stop() for actor in self._actors.values()]
         for error in await asyncio.gather(*stops, return_exceptions=True):
