@@ -16,7 +16,7 @@ def test_every_claim_is_made_by_one_of_the_racing_runs_and_none_by_a_third(
     facts = small_demo.facts
     ours, theirs = facts["race"]
     assert ours["claims"] + theirs["claims"] == facts["claims"] > 0
-    assert ours["calculations"] == theirs["calculations"] == facts["again"]["calculations"]
+    assert ours["calculations"] + theirs["calculations"] == facts["again"]["calculations"] > 0
     assert facts["again"]["claims"] == facts["duplicates"] == 0
     assert facts["problems"] == facts["violations"] == []
 

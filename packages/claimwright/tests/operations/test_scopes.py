@@ -80,13 +80,13 @@ async def test_a_direct_event_is_paid_by_the_run_over_its_local_day(
     world = World(fresh_runtime)
     await world.insure({"P1": 10_000})
     await store_an_event_for(fresh_connections, "P1")
-    assert (await calculate_days(fresh_runtime, Scope(EVE, EVE))).claims == 1
+    assert (await calculate_days(fresh_runtime, Scope(DAY, DAY))).claims == 0
     assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
-    assert (await calculate_days(fresh_runtime, Scope(EVE, DAY))).claims == 0
+    assert (await calculate_days(fresh_runtime, Scope(EVE, EVE))).claims == 1
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
 
 
-async def test_a_run_over_one_product_leaves_asked_for_what_the_readings_are_to_another(
+async def test_a_run_over_one_product_evaluates_for_all_and_leaves_the_others_claims_asked_for(
     fresh_runtime: Runtime,
 ) -> None:
     world = World(fresh_runtime)
@@ -96,7 +96,7 @@ async def test_a_run_over_one_product_leaves_asked_for_what_the_readings_are_to_
     await calculate_days(fresh_runtime, Scope(EVE, DAY))
     await world.rain(DAY, ["1.5"])
     report = await calculate_days(fresh_runtime, Scope(DAY, DAY, product_code="another-product"))
-    assert (report.claims, report.requests_finished) == (1, 1)
+    assert (report.claims, report.requests_finished) == (1, 2)
     assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
     assert (await calculate_days(fresh_runtime, Scope(DAY, DAY))).claims == 1
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN

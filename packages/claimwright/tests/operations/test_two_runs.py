@@ -11,11 +11,11 @@ from claimwright.locks import lease_key
 from claimwright.operations.calculate import PolicyCalculation
 from claimwright.operations.calculate_days import calculate_days
 from claimwright.operations.evaluate import evaluate_days, stretches
-from claimwright.operations.run_reports import Failure, Scope
+from claimwright.operations.run_reports import Scope
 from claimwright.operations.transactions import transaction
 from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime
-from claimwright.storage.database import Driver, TransactionLimits, make_engine, make_sessions
+from claimwright.storage.database import TransactionLimits, make_engine, make_sessions
 from claimwright.storage.groups import groups_of_policies
 from support.databases import Connection, Connections
 from support.ordering import PATIENCE_SECONDS, wait_until_blocked_by
@@ -61,12 +61,6 @@ async def worker_in_the_middle(
         await hold.reached.wait()
         yield hold, worker
         hold.let_go.set()
-
-
-async def leases_asked_for(runtime: Runtime) -> int:
-    """How many SETs the server has seen."""
-    statistics = await runtime.redis.info("commandstats")
-    return int(statistics["cmdstat_set"]["calls"])
 
 
 async def nobody_waits(watcher: Connection, pid: int) -> None:
@@ -115,12 +109,7 @@ def test_one_transaction_evaluates_a_bounded_stretch_of_consecutive_days() -> No
     ]
 
 
-def with_required_leases(runtime: Runtime, **settings: object) -> Runtime:
-    update = {"require_lease": True, **settings}
-    return replace(runtime, settings=runtime.settings.model_copy(update=update))
-
-
-async def test_what_gave_way_to_another_worker_waits_for_its_row_lock_and_finds_it_done(
+async def test_a_run_waits_for_the_row_lock_of_another_worker_and_finds_its_day_done(
     fresh_runtime: Runtime, fresh_connections: Connections
 ) -> None:
     watcher = await fresh_connections.superuser()
@@ -131,24 +120,9 @@ async def test_what_gave_way_to_another_worker_waits_for_its_row_lock_and_finds_
             await wait_until_blocked_by(watcher, hold.pid)
         report = await running
     assert len(worker.result()) == 1
-    assert (report.calculations, report.contended, report.claims) == (1, 1, 0)
-    assert report.failures == []
+    assert (report.calculations, report.claims, report.failures) == (1, 0, [])
     assert await world.paid_minor("P1") == 2_000
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
-
-
-async def test_without_row_lock_and_key_what_gave_way_would_be_paid_twice(
-    runtime_without_key: Runtime,
-) -> None:
-    async def no_lock(_connection: Driver, _policy_id: int) -> None:
-        pass
-
-    world = await one_wet_day(runtime_without_key)
-    unlocked = PolicyCalculation(lock_policy=no_lock)
-    async with worker_in_the_middle(runtime_without_key, world) as (_, worker):
-        report = await calculate_days(runtime_without_key, Scope(DAY, DAY), calculation=unlocked)
-    assert (report.contended, report.claims, len(worker.result())) == (1, 1, 1)
-    assert await world.paid_minor("P1") == 4_000
 
 
 async def test_a_lease_that_a_dead_worker_left_holds_no_run_up(fresh_runtime: Runtime) -> None:
@@ -156,41 +130,6 @@ async def test_a_lease_that_a_dead_worker_left_holds_no_run_up(fresh_runtime: Ru
     key = lease_key(world.ids["P1"], DAY)
     await fresh_runtime.redis.set(key, "a worker that died")
     report = await calculate_days(fresh_runtime, Scope(DAY, DAY))
-    assert (report.claims, report.contended, report.failures) == (1, 1, [])
+    assert (report.claims, report.contended, report.failures) == (1, 0, [])
     assert await fresh_runtime.redis.get(key) == b"a worker that died"
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
-
-
-async def test_a_calculation_whose_required_lease_is_held_all_the_time_fails_and_stays_asked_for(
-    fresh_runtime: Runtime,
-) -> None:
-    world = await one_wet_day(fresh_runtime)
-    key = lease_key(world.ids["P1"], DAY)
-    await fresh_runtime.redis.set(key, "a worker that died")
-    impatient = with_required_leases(fresh_runtime, lease_wait_seconds=0)
-    report = await calculate_days(impatient, Scope(DAY, DAY))
-    assert (report.claims, report.contended) == (0, 1)
-    assert report.failures == [Failure(world.ids["P1"], DAY, "another worker holds its lease")]
-    assert (await verify(fresh_runtime)).verdict is Verdict.PENDING
-    await fresh_runtime.redis.delete(key)
-    assert (await calculate_days(impatient, Scope(DAY, DAY))).claims == 1
-    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
-
-
-async def test_a_calculation_that_gave_way_is_done_when_its_required_lease_is_free(
-    fresh_runtime: Runtime,
-) -> None:
-    world = await one_wet_day(fresh_runtime)
-    key = lease_key(world.ids["P1"], DAY)
-    await fresh_runtime.redis.set(key, "another worker")
-    required = with_required_leases(fresh_runtime)
-    asked = await leases_asked_for(fresh_runtime)
-    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
-        running = group.create_task(calculate_days(required, Scope(DAY, DAY)))
-        # Once in the first round, and more than once by waiting in the second.
-        while await leases_asked_for(fresh_runtime) < asked + 3:
-            pass
-        assert await world.paid_minor("P1") == 0
-        await fresh_runtime.redis.delete(key)
-    report = running.result()
-    assert (report.claims, report.contended, report.failures) == (1, 1, [])

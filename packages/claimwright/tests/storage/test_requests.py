@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import text
 
 from claimwright.storage.database import make_engine
 from claimwright.storage.requests import (
@@ -182,17 +181,12 @@ async def a_read_request(
 
 async def finish_while_asked_again(connections: Connections, *, second_blocks: bool = True) -> int:
     """How many requests a worker finishes that began to, while somebody asked again."""
-    storer, _, watcher, known = await a_read_request(connections)
-    engine = make_engine(connections.addresses.database_url, pool_size=1)
-    try:
-        async with engine.begin() as connection:
-            pid = await connection.scalar(text("SELECT pg_backend_pid()"))
-            finishing = asyncio.create_task(finish_requests(connection, [known]))
-            assert await blocks(watcher, int(pid or 0), finishing) is second_blocks
-            await storer.execute("COMMIT")
-            return await finishing
-    finally:
-        await engine.dispose()
+    storer, worker, watcher, known = await a_read_request(connections)
+    async with worker.transaction():
+        finishing = asyncio.create_task(finish_requests(worker, [known]))
+        assert await blocks(watcher, worker.get_server_pid(), finishing) is second_blocks
+        await storer.execute("COMMIT")
+        return await finishing
 
 
 OPPOSITE = [

@@ -38,17 +38,20 @@ def calculate(
     ] = None,
     product: Annotated[str | None, typer.Option(help="One product's policies alone.")] = None,
     region: Annotated[str | None, typer.Option(help="One region's policies alone.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Do again what has been done for these days.")
+    ] = False,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Calculations under way at once.")
+        int, typer.Option(min=1, max=256, help="Chunks of policies under way at once.")
     ] = WORKERS,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate readings and calculate the claims of local days, both ends included.
+    """Do what readings, events and policies ask for on these local days, both ends included.
 
-    It may run as often and as many times at once as you like: each claim is paid once. Exits
-    with 5 when a calculation failed or another worker kept its lease; run it again. Exits with 5,
-    too, when a stored policy or product cannot be used; all others are calculated. Exits with 3
-    when there is no such product or region.
+    It may run as often and as many times at once as you like: runs share the work, and each claim
+    is paid once. One that was stopped is gone on with by the next. Exits with 5 when something
+    failed; run it again. Exits with 5, too, when a stored policy or product cannot be used; all
+    others are calculated. Exits with 3 when there is no such product or region.
     """
 
     async def operation(runtime: Runtime) -> RunReport | None:
@@ -65,6 +68,7 @@ def calculate(
             return await calculate_days(
                 runtime,
                 scope,
+                everything=everything,
                 workers=workers,
                 notify=lambda stage, done, total: display.update(
                     bar, description=stage, completed=done, total=total
@@ -91,8 +95,9 @@ def _print_report(report: RunReport) -> None:
     results.print(
         f"{scope.first} to {scope.last}: {counted(report.days_evaluated, 'day')} evaluated, "
         f"{counted(report.calculations, 'calculation')}, "
+        f"{counted(report.terms, 'whole term')}, "
         f"[bold]{counted(report.claims, 'new claim')}[/bold]"
-        + (f", {report.contended:,} waited for another worker" if report.contended else "")
+        + (f", {report.contended:,} put off for another run" if report.contended else "")
         + "."
     )
     if report.days_incomplete:
@@ -101,8 +106,7 @@ def _print_report(report: RunReport) -> None:
             f"{counted(report.days_incomplete, 'day')} {verb} once all readings are known."
         )
     left_undone = [str(record) for record in report.unusable] + [
-        f"policy {failure.policy_id}, {failure.day}: {failure.reason}"
-        for failure in report.failures
+        f"{failure.work}: {failure.reason}" for failure in report.failures
     ]
     for sentence in left_undone[:_FAILURES_SHOWN]:
         messages.print(sentence, markup=False, soft_wrap=True)

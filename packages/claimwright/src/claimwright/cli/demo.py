@@ -35,7 +35,7 @@ def demo(
         int, typer.Option(min=FEWEST_POLICIES, max=MOST_POLICIES, help="How many policies.")
     ] = 3_000,
     workers: Annotated[
-        int, typer.Option(min=1, max=40, help="Calculations at once, in each of two processes.")
+        int, typer.Option(min=1, max=40, help="Chunks at once, in each of two processes.")
     ] = WORKERS,
     output: Annotated[Path, typer.Option(help="Where claims.csv and report.html go.")] = Path(
         "demo-output"
@@ -143,7 +143,7 @@ def _print_race(facts: DemoFacts) -> None:
     results.print(
         f"Raced: this process created {counted(ours.claims, 'claim')}, "
         f"the other one {theirs.claims:,}, "
-        f"of the same {counted(ours.calculations, 'calculation')}; "
-        f"{counted(ours.contended + theirs.contended, 'time')} one found the other's lease. "
+        f"in {counted(ours.calculations + theirs.calculations, 'calculation')}; "
+        f"{counted(ours.contended + theirs.contended, 'time')} one found the other at work. "
         f"Again: {counted(facts.again.claims, 'new claim')}."
     )

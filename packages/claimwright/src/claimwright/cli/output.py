@@ -22,7 +22,9 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -122,14 +124,22 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(cell)
 
 
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
 @contextmanager
 def progress(*, quiet: bool, in_bytes: bool = False) -> Iterator[Progress]:
-    """A progress display on the error stream: count or bytes, bar and remaining time."""
+    """A progress display on the error stream: bar, bytes or count and rate, remaining time."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn() if in_bytes else MofNCompleteColumn(),
+        *(() if in_bytes else (_Rate(),)),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=messages, disable=quiet, transient=True) as display:

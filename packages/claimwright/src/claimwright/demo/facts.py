@@ -67,9 +67,9 @@ class Run:
 
     Attributes:
         calculations: policies and dates it calculated.
-        contended: how often it found a lease held by the other run, and gave way at first.
+        contended: how often it found the other run at a chunk of policies, and put it off.
         claims: claims it created.
-        failures: calculations it left undone.
+        failures: requests it left undone.
     """
 
     calculations: int

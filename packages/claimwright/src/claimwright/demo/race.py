@@ -39,10 +39,14 @@ async def race(runtime: Runtime, scope: Scope, *, workers: int, notify: Notify) 
         raise CalculationError("the second process ended before its run did") from None
 
 
-async def timed_run(runtime: Runtime, scope: Scope, *, workers: int, notify: Notify) -> Run:
-    """Calculate the scope here."""
+async def timed_run(
+    runtime: Runtime, scope: Scope, *, workers: int, notify: Notify, everything: bool = False
+) -> Run:
+    """Calculate the scope here; everything in it, or what is asked for."""
     started = time.perf_counter()
-    report = await calculate_days(runtime, scope, workers=workers, notify=notify)
+    report = await calculate_days(
+        runtime, scope, everything=everything, workers=workers, notify=notify
+    )
     return run_of(report, time.perf_counter() - started)
 
 

@@ -1,62 +1,63 @@
-"""Evaluate and calculate a stretch of local days: readings to events, events to claims.
+"""Drain what is asked for: readings to events, events to claims, policies to their whole terms.
 
-Requests that the run covers are finished with the generation that was read before their data;
-what is asked for meanwhile stays pending. What fails, or cannot be used, fails its own group alone:
-everything else is done, and what that group was asked for stays pending too.
+Work is done request by request: one that concerns a day in scope is done whole. Its generation was
+read before its data, so that what is asked for meanwhile stays pending. What fails, or cannot be
+used, fails alone, and stays pending too.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import replace
-from datetime import date, datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import date, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from claimwright.domain.calendar import days_between, local_date
-from claimwright.domain.errors import LockNotAcquiredError
-from claimwright.domain.facts import covers
-from claimwright.locks import LeaseOptions, no_lease
-from claimwright.operations.calculate import PolicyCalculation
-from claimwright.operations.evaluate import Evaluated, days_touched, evaluate_days, stretches
-from claimwright.operations.run_reports import Failure, PolicyDay, RunReport, Scope
+from claimwright.domain.calendar import days_between
+from claimwright.operations.at_once import at_once
+from claimwright.operations.calculate_chunk import ChunkParts, ChunkReport, calculate_chunk
+from claimwright.operations.calculate_policies import PolicyParts, calculate_policies
+from claimwright.operations.evaluate import stretches
+from claimwright.operations.evaluate_request import evaluate_group, evaluate_requests
+from claimwright.operations.plan_work import plan
+from claimwright.operations.run_reports import Failure, RunReport, Scope
+from claimwright.operations.scopes import RequestsInScope, groups_in_scope, requests_in_scope
 from claimwright.operations.transactions import retried, transaction
 from claimwright.runtime import Runtime
-from claimwright.storage.groups import (
-    Coverage,
-    Group,
-    coverages_of_group,
-    direct_event_instants,
-    groups_holding,
-    groups_of_policies,
-    known_instants,
-    made_event_dates,
-    require_known,
-)
+from claimwright.storage.chunks import ChunkKey
+from claimwright.storage.groups import Group, HeldGroup, held_groups, known_instants, require_known
 from claimwright.storage.requests import (
     PendingRequest,
     RequestKind,
-    finish_requests,
-    pending_requests,
+    pending_page,
+    request_days_again,
 )
-from claimwright.storage.risk_events import IndexGroup
-from claimwright.storage.unusable import (
-    ROW_FAULTS,
-    UnusableGroup,
-    UnusableRecord,
-    fault_of,
-    find_unusable,
-)
+from claimwright.storage.transients import DATABASE_ERRORS, is_transient, sqlstate_of
+from claimwright.storage.unusable import ROW_FAULTS, UnusableRecord, fault_of, find_unusable
 
-WORKERS: Final = 16
+#: Measured: while one chunk waits for PostgreSQL another one is computed; more than this many in a
+#: process only wait for each other.
+WORKERS: Final = 3
 _ONE_DAY: Final = timedelta(days=1)
 _LONGEST_WINDOW: Final = timedelta(days=32)
+_PAGE: Final = {
+    RequestKind.EVALUATE: 5_000,
+    RequestKind.CALCULATE: 500,
+    RequestKind.POLICY: 20_000,
+}
+_MOST_ROUNDS: Final = 100
+#: SQLSTATEs without a server: nothing else in the run would fare better.
+_NO_SERVER: Final = ("08", "57P")
 
 
 Notify = Callable[[str, int, int], None]
 """Told of progress: the stage's name, how much is done, and how much there is."""
+
+
+class RunParts(NamedTuple):
+    """The parts of a run's transactions, so that a proof can take one away."""
+
+    chunk: ChunkParts = ChunkParts()
+    policies: PolicyParts = PolicyParts()
 
 
 async def whole_scope(
@@ -81,39 +82,39 @@ async def calculate_days(
     runtime: Runtime,
     scope: Scope,
     *,
+    everything: bool = False,
     workers: int = WORKERS,
     notify: Notify = lambda _stage, _done, _total: None,
-    calculation: PolicyCalculation | None = None,
+    parts: RunParts | None = None,
 ) -> RunReport:
-    """Bring every policy in scope up to date for the days in scope.
+    """Do what is pending in scope until nothing is, or only what failed.
 
-    Any number of runs may overlap, in one process or many: each pays what is due once. A
-    calculation whose lease another worker holds is put off to the end, and then done under the row
-    lock alone, unless leases are required.
+    - Readings are evaluated for every group that they concern, whatever the product in scope.
+    - Events are calculated where one of their local dates lies in scope.
+    - A policy that was stored or changed is calculated for the days in scope; its request is
+      finished where they are all of its term on which there can be an event.
+
+    Any number of runs may overlap, in one process or many, and share the work: each chunk is done
+    by one of them. A chunk that another worker is at is put off to the end, and then waited for.
+    A run that was stopped is gone on with: the chunks that it finished stay finished.
 
     Args:
         runtime: the servers.
         scope: which days, product and region.
-        workers: how many calculations are under way at once.
-        notify: told of progress.
-        calculation: the parts of a calculation; by default all of them.
+        everything: first evaluate all days in scope and ask again for all their events.
+        workers: how many chunks are under way at once.
+        notify: told of progress; of calculations in policies.
+        parts: of the transactions; by default all of them.
 
     Raises:
         NotFoundError: the product or the region in scope does not exist.
     """
-    run = _Run(runtime, scope, workers, notify, calculation or PolicyCalculation())
-    return await run.complete()
-
-
-class _Plan(NamedTuple):
-    """What there is to calculate, date by date, and whose whole term that covers."""
-
-    work: list[PolicyDay]
-    whole_terms: set[int]
+    run = _Run(runtime, scope, workers, notify, parts or RunParts())
+    return await run.complete(everything=everything)
 
 
 class _Run:
-    """One run: requests are read first, then data, and what was covered is finished last."""
+    """One run: rounds over what is pending, until a round finds nothing that was not tried."""
 
     def __init__(
         self,
@@ -121,226 +122,237 @@ class _Run:
         scope: Scope,
         workers: int,
         notify: Notify,
-        calculation: PolicyCalculation,
+        parts: RunParts,
     ) -> None:
         self._runtime = runtime
         self._scope = scope
         self._workers = workers
         self._notify = notify
-        self._calculation = calculation
+        self._parts = parts
         self._report = RunReport(scope)
-        self._idle = set[IndexGroup]()
-        """Groups of which something is left to do: no request for their events is finished."""
-        self._left_out = set[IndexGroup]()
-        """Those that could not be evaluated: no request for their policies is finished either."""
+        self._left: dict[int, int] = {}
+        """The generation of each request that this run does not try once more."""
 
-    async def complete(self) -> RunReport:
+    async def complete(self, *, everything: bool) -> RunReport:
         scope = self._scope
+        product_code, region = scope.product_code, scope.region
         async with transaction(self._runtime) as connection:
-            # Days of UTC whose readings can touch the local days in scope, rolling windows too.
-            utc_days = (scope.first - _ONE_DAY - _LONGEST_WINDOW, scope.last + _ONE_DAY)
-            evaluations = await pending_requests(connection, RequestKind.EVALUATE, days=utc_days)
-            terms = await pending_requests(connection, RequestKind.POLICY)
-            await require_known(connection, product_code=scope.product_code, region=scope.region)
-            everywhere = await groups_of_policies(connection)
-            groups = await groups_of_policies(
-                connection, product_code=scope.product_code, region=scope.region
-            )
-            unusable = await find_unusable(connection)
-            in_scope = await find_unusable(
-                connection, product_code=scope.product_code, region=scope.region
-            )
-        self._report.unusable += in_scope.records
-        self._idle |= {group.key for group in unusable.groups}
-        finished = await self._evaluate(groups, [*everywhere, *unusable.whole_groups], evaluations)
-        async with transaction(self._runtime) as connection:
-            calculations = await pending_requests(
-                connection, RequestKind.CALCULATE, days=(scope.first, scope.last)
-            )
-            plan = await self._plan(connection, groups, unusable.policy_ids)
-        await self._calculate(plan.work)
-        failed = {failure.policy_id for failure in self._report.failures}
-        async with transaction(self._runtime) as connection:
-            self._idle |= set(await groups_holding(connection, sorted(failed)))
-        finished += [request for request in calculations if self._is_done(request, groups)]
-        whole_terms = plan.whole_terms - failed
-        finished += [request for request in terms if request.policy_id in whole_terms]
-
-        async def finish(connection: AsyncConnection) -> int:
-            return await finish_requests(connection, finished)
-
-        self._report.requests_finished = await retried(self._runtime, finish)
+            await require_known(connection, product_code=product_code, region=region)
+            unusable = await find_unusable(connection, product_code=product_code, region=region)
+        self._report.unusable += unusable.records
+        if everything:
+            await self._ask_for_everything()
+        for number in range(_MOST_ROUNDS):
+            if not await self._round(is_first=number == 0):
+                break
         return self._report
 
-    async def _evaluate(
-        self,
-        groups: Sequence[Group],
-        everywhere: Sequence[Group | UnusableGroup],
-        requests: Sequence[PendingRequest],
-    ) -> list[PendingRequest]:
-        """Evaluate each group's days; returns the requests that nobody else has to look at.
+    async def _round(self, *, is_first: bool) -> int:
+        """Do what is pending now; returns how many requests there were."""
+        async with transaction(self._runtime) as connection:
+            in_scope = await requests_in_scope(connection, self._scope)
+        found = 0
+        async for page in self._pages(RequestKind.EVALUATE):
+            found += await self._evaluate(in_scope.evaluations(page))
+        async for page in self._pages(RequestKind.CALCULATE):
+            async with transaction(self._runtime) as connection:
+                calculations = await in_scope.calculations(connection, page)
+            found += await self._calculate(calculations)
+        async for page in self._pages(RequestKind.POLICY):
+            found += await self._policies(in_scope, page, is_first=is_first)
+        return found
 
-        A request whose readings concern no policy is one of them: who stores such a policy later
-        asks for its whole term.
-        """
-        asked = set(days_between(self._scope.first, self._scope.last))
-        open_requests: set[int] = set()
-        for done, group in enumerate(groups):
-            self._notify("Evaluating readings", done, len(groups))
-            days = set(asked)
-            for request in _of_readings(group, requests):
-                touched = set(days_between(*days_touched(group, request.day or self._scope.first)))
-                if touched & asked:
-                    days |= touched
+    async def _pages(self, kind: RequestKind) -> AsyncIterator[list[PendingRequest]]:
+        """What is pending of a kind and was not tried, page by page."""
+        scope = self._scope
+        days = (scope.first - _ONE_DAY - _LONGEST_WINDOW, scope.last + _ONE_DAY)
+        last: PendingRequest | None = None
+        while True:
+            async with transaction(self._runtime) as connection:
+                page = await pending_page(
+                    connection, kind, days=days, after=last, limit=_PAGE[kind]
+                )
+            untried = [one for one in page if self._left.get(one.id) != one.generation]
+            if untried:
+                yield untried
+            if len(page) < _PAGE[kind]:
+                return
+            last = page[-1]
+
+    async def _evaluate(self, requests: Sequence[PendingRequest]) -> int:
+        """Evaluate what the readings of each region and variable touch, all of it together."""
+        together: dict[tuple[str | None, str | None], list[PendingRequest]] = {}
+        for request in requests:
+            together.setdefault((request.region, request.subject), []).append(request)
+        done = 0
+
+        async def evaluate(of_one: list[PendingRequest]) -> None:
+            nonlocal done
+            evaluated = await evaluate_requests(self._runtime, of_one)
+            self._report.days_evaluated += evaluated.days
+            self._report.days_incomplete += evaluated.incomplete
+            self._report.requests_finished += evaluated.requests_finished
+            for group, fault in evaluated.faults.items():
+                self._leave_out(group, fault)
+            if evaluated.faults:
+                self._left |= {request.id: request.generation for request in of_one}
+            done += len(of_one)
+            self._notify("Evaluating readings", done, len(requests))
+
+        await at_once(self._workers, together.values(), evaluate)
+        return len(requests)
+
+    def _leave_out(self, group: HeldGroup, fault: str) -> None:
+        """Name a group with a row, stored past the guards, that its evaluation stumbled over."""
+        in_scope = self._scope.product_code in (None, group.product)
+        if group.fault is None and in_scope:
+            place = (group.product, group.key.region, group.key.zone)
+            record = UnusableRecord(
+                "group", group.key.product_version_id, ", ".join(place), fault, *place
+            )
+            if record not in self._report.unusable:
+                self._report.unusable.append(record)
+
+    async def _calculate(self, requests: Sequence[PendingRequest]) -> int:
+        """Two rounds over the chunks: first whatever is free, then what others were at."""
+        by_id = {request.id: request for request in requests}
+        chunks: list[tuple[ChunkKey, int]] = []
+        done = total = 0
+
+        async def plan_one(request: PendingRequest) -> None:
+            nonlocal done, total
+            planned = await plan(self._runtime, request)
+            self._report.requests_finished += planned.is_finished
+            for chunk in planned.chunks:
+                total += chunk.policies
+                if chunk.is_open:
+                    chunks.append((chunk.key, chunk.policies))
                 else:
-                    open_requests.add(request.id)
-            try:
-                await self._evaluate_group(group, days)
-            except ROW_FAULTS as error:
-                self._leave_out(group, error)
-                open_requests |= {request.id for request in _of_readings(group, requests)}
-        self._notify("Evaluating readings", len(groups), len(groups))
-        in_scope = {group.key for group in groups}
-        for other in everywhere:
-            if other.key not in in_scope:
-                open_requests |= {request.id for request in _of_readings(other, requests)}
-        return [
-            request
-            for request in requests
-            if request.id not in open_requests and self._scope.region in (None, request.region)
-        ]
+                    done += chunk.policies
 
-    async def _evaluate_group(self, group: Group, days: Iterable[date]) -> None:
-        for stretch in stretches(days):
-            evaluated = await self._evaluate_stretch(group, stretch)
+        async def calculate(chunk: tuple[ChunkKey, int], *, give_way: bool) -> None:
+            nonlocal done
+            key, policies = chunk
+            report = await self._chunk(by_id[key.request_id], key, give_way=give_way)
+            if report is not None and report.gave_way:
+                contended.append(chunk)
+            else:
+                done += policies
+            self._notify("Calculating claims", done, total)
+
+        async def first(chunk: tuple[ChunkKey, int]) -> None:
+            await calculate(chunk, give_way=True)
+
+        async def second(chunk: tuple[ChunkKey, int]) -> None:
+            await calculate(chunk, give_way=False)
+
+        contended: list[tuple[ChunkKey, int]] = []
+        await at_once(self._workers, requests, plan_one)
+        order = {request.id: place for place, request in enumerate(requests)}
+        chunks.sort(key=lambda chunk: (order[chunk[0].request_id], chunk[0].number))
+        await at_once(self._workers, chunks, first)
+        self._report.contended += len(contended)
+        await at_once(self._workers, list(contended), second)
+        return len(requests)
+
+    async def _chunk(
+        self, request: PendingRequest, key: ChunkKey, *, give_way: bool
+    ) -> ChunkReport | None:
+        try:
+            done = await calculate_chunk(
+                self._runtime, key, give_way=give_way, parts=self._parts.chunk
+            )
+        except (*DATABASE_ERRORS, *ROW_FAULTS) as error:
+            self._fail(request, _reason(error))
+            return None
+        self._report.chunks += not done.gave_way
+        self._report.calculations += done.calculations
+        self._report.claims += done.claims
+        self._report.requests_finished += done.request_finished and done.calculation_id is not None
+        if done.fault:
+            self._fail(request, done.fault)
+        return done
+
+    async def _policies(
+        self, in_scope: RequestsInScope, page: Sequence[PendingRequest], *, is_first: bool
+    ) -> int:
+        """Whole terms where the scope covers them; else, once a run, the days in scope."""
+        async with transaction(self._runtime) as connection:
+            whole, partly = await in_scope.policies(connection, page)
+        days = (self._scope.first, self._scope.last)
+        if whole:
+            await self._calculate_policies(whole, None, give_way=is_first)
+        if partly and is_first:
+            await self._calculate_policies(partly, days, give_way=False)
+        return len(whole)
+
+    async def _calculate_policies(
+        self,
+        requests: Sequence[PendingRequest],
+        days: tuple[date, date] | None,
+        *,
+        give_way: bool,
+    ) -> None:
+        self._notify("Calculating policies", 0, len(requests))
+        done = await calculate_policies(
+            self._runtime,
+            requests,
+            days=days,
+            give_way=give_way,
+            workers=self._workers,
+            notify=lambda policies: self._notify("Calculating policies", policies, len(requests)),
+            parts=self._parts.policies,
+        )
+        report = self._report
+        report.days_evaluated += done.days_evaluated
+        report.days_incomplete += done.days_incomplete
+        report.terms += done.policies
+        report.claims += done.claims
+        report.requests_finished += done.requests_finished
+        by_policy = {request.policy_id: request for request in requests}
+        for policy_id, fault in done.faults.items():
+            self._fail(by_policy[policy_id], fault)
+
+    def _fail(self, request: PendingRequest, reason: str) -> None:
+        """Leave a request for another run; say so, unless what is wrong with it was named."""
+        self._left[request.id] = request.generation
+        if not any(reason.endswith(record.fault) for record in self._report.unusable):
+            self._report.failures.append(Failure(request.id, request.of_what, reason))
+
+    async def _ask_for_everything(self) -> None:
+        """Evaluate every day in scope once more, and ask again for all its events."""
+        scope = self._scope
+
+        async def in_scope(connection: AsyncConnection) -> list[Group]:
+            return groups_in_scope(await held_groups(connection), scope)
+
+        async def ask(connection: AsyncConnection, stretch: Sequence[date]) -> int:
+            days = (stretch[0], stretch[-1])
+            return await request_days_again(connection, days, scope.product_code, scope.region)
+
+        async def evaluate(group: Group) -> None:
+            try:
+                evaluated = await evaluate_group(self._runtime, group, days)
+            except ROW_FAULTS:
+                return  # named where its readings are evaluated because they ask for it
             self._report.days_evaluated += evaluated.days
             self._report.days_incomplete += evaluated.incomplete
 
-    def _leave_out(self, group: Group, error: Exception) -> None:
-        """A row of the group's, stored past the guards, that its evaluation stumbled over."""
-        self._idle.add(group.key)
-        self._left_out.add(group.key)
-        place = (group.terms.code, group.key.region, group.key.zone)
-        record = UnusableRecord(
-            "group", group.key.product_version_id, ", ".join(place), fault_of(error), *place
-        )
-        self._report.unusable.append(record)
-
-    async def _evaluate_stretch(self, group: Group, stretch: Sequence[date]) -> Evaluated:
-        """In a transaction of its own, again where another run's events were in the way."""
-
-        async def work(connection: AsyncConnection) -> Evaluated:
-            return await evaluate_days(connection, group, stretch)
-
-        return await retried(self._runtime, work)
-
-    async def _plan(
-        self, connection: AsyncConnection, groups: Sequence[Group], unusable: AbstractSet[int]
-    ) -> _Plan:
-        days = (self._scope.first, self._scope.last)
-        made = await made_event_dates(connection, days)
-        direct = await direct_event_instants(connection, days)
-        known = await known_instants(connection)
-        plan = _Plan([], set())
-        for group in groups:
-            dates = set(made.get(group.key, ()))
-            for instant in direct.get((group.key.product_version_id, group.key.region), ()):
-                day = _date_of(instant, group)
-                if day in self._scope or instant.date() in self._scope:
-                    dates.add(day)
-            known_dates = [_date_of(instant, group) for instant in known or ()]
-            async for coverage in coverages_of_group(connection, group.key):
-                if coverage.policy_id in unusable:
-                    continue
-                plan.work.extend(
-                    PolicyDay(coverage.policy_id, day) for day in dates if covers(coverage, day)
-                )
-                if group.key not in self._left_out and self._covers_all_of(coverage, known_dates):
-                    plan.whole_terms.add(coverage.policy_id)
-        plan.work.sort(key=lambda item: (item.day, item.policy_id))
-        return plan
-
-    async def _calculate(self, work: Sequence[PolicyDay]) -> None:
-        """Two rounds: first whatever is free, then what other workers held, without a lease.
-
-        ::
-
-            run A   lease ── lock policy ── read ── insert ── COMMIT ── release
-            run B   held: put off … all the rest … lock policy ─────── has it: reads what A paid
-
-        The lease has told B to do something else first, which is all that it is for. What is left
-        has to be done, and the row lock is the better queue: PostgreSQL hands it over at once, a
-        lease is polled for, and one that a dead worker left would hold B up for its time-out.
-        What B decides from is read under the row lock as ever. Where leases are required, it
-        waits for them.
-        """
-        calculation, options = self._calculation, self._runtime.lease_options
-        contended = await self._round(
-            work, calculation, replace(options, blocking_timeout_seconds=0)
-        )
-        self._report.contended = len(contended)
-        if not options.required:
-            calculation = replace(calculation, take_lease=no_lease)
-        still_held = await self._round(contended, calculation, options)
-        self._report.failures += [
-            Failure(*item, "another worker holds its lease") for item in still_held
-        ]
-
-    async def _round(
-        self, work: Sequence[PolicyDay], calculation: PolicyCalculation, options: LeaseOptions
-    ) -> list[PolicyDay]:
-        """Calculate with so many workers at once; returns what was contended."""
-        queue, contended = deque(work), list[PolicyDay]()
-
-        async def worker() -> None:
-            while queue:
-                item = queue.popleft()
-                try:
-                    await self._calculate_one(item, calculation, options)
-                except LockNotAcquiredError:
-                    contended.append(item)
-                except ROW_FAULTS as error:
-                    self._report.failures.append(Failure(*item, fault_of(error)))
-                self._notify("Calculating claims", len(work) - len(queue), len(work))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._workers, len(work))):
-                group.create_task(worker())
-        return contended
-
-    async def _calculate_one(
-        self, item: PolicyDay, calculation: PolicyCalculation, options: LeaseOptions
-    ) -> None:
-        async with self._runtime.sessions() as session:
-            claims = await calculation.run(session, self._runtime.redis, *item, options)
-        self._report.calculations += 1
-        self._report.claims += len(claims)
-
-    def _is_done(self, request: PendingRequest, groups: Iterable[Group]) -> bool:
-        """Whether every policy that the request's events can concern was in scope, and is done."""
-        if self._scope.region not in (None, request.region):
-            return False
-        if any(request.may_pay(group) for group in self._idle):
-            return False
-        versions = {group.key.product_version_id for group in groups}
-        return self._scope.product_code is None or request.product_version_id in versions
-
-    def _covers_all_of(self, coverage: Coverage, known_dates: Sequence[date]) -> bool:
-        """Whether every day of the policy's term that can have an event lies in scope."""
-        if not known_dates:
-            return True
-        first = max(coverage.first_day, known_dates[0])
-        last = min(coverage.last_day, known_dates[-1])
-        return first > last or (first in self._scope and last in self._scope)
+        days = days_between(scope.first, scope.last)
+        await at_once(self._workers, await retried(self._runtime, in_scope), evaluate)
+        for stretch in stretches(days):
+            await retried(self._runtime, partial(ask, stretch=stretch))
 
 
-def _date_of(instant: datetime, group: Group) -> date:
-    return local_date(instant, group.key.zone, group.terms.day_boundary)
+def _reason(error: Exception) -> str:
+    """Why a chunk failed for good.
 
-
-def _of_readings(
-    group: Group | UnusableGroup, requests: Iterable[PendingRequest]
-) -> list[PendingRequest]:
-    """The requests whose readings the group's index is made of."""
-    readings = (group.key.region, group.variable)
-    return [request for request in requests if (request.region, request.subject) == readings]
+    Raises:
+        Exception: the error itself, where there is no server, or it is a defect.
+    """
+    if isinstance(error, ROW_FAULTS):
+        return fault_of(error)
+    state = sqlstate_of(error) or ""
+    if not is_transient(error) or state.startswith(_NO_SERVER):
+        raise error
+    return f"the database said {state}"

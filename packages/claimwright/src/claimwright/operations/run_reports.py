@@ -35,18 +35,11 @@ class Scope:
         return self.first <= day <= self.last
 
 
-class PolicyDay(NamedTuple):
-    """One calculation: a policy and a local date of its zone on which an event lies."""
-
-    policy_id: int
-    day: date
-
-
 class Failure(NamedTuple):
-    """A calculation that is still to do, and why."""
+    """A request that is still to do, and why."""
 
-    policy_id: int
-    day: date
+    request_id: int
+    work: str
     reason: str
 
 
@@ -57,11 +50,13 @@ class RunReport:
     Attributes:
         days_evaluated: local days of groups whose index was evaluated.
         days_incomplete: of these, days that settle at their close and still miss readings.
-        calculations: policies and dates that were calculated.
-        contended: calculations that first gave way to another worker.
+        calculations: policies and dates of theirs that were calculated because of events.
+        terms: policies whose whole term was calculated because they were stored or changed.
+        chunks: transactions in which that was done.
+        contended: chunks at which another worker was first, so that they were put off.
         claims: claims this run created.
         requests_finished: requests that are no longer pending.
-        failures: calculations that are still to do.
+        failures: requests that are still to do.
         unusable: policies and products that the rules cannot take; theirs are still to do too.
     """
 
@@ -69,6 +64,8 @@ class RunReport:
     days_evaluated: int = 0
     days_incomplete: int = 0
     calculations: int = 0
+    terms: int = 0
+    chunks: int = 0
     contended: int = 0
     claims: int = 0
     requests_finished: int = 0

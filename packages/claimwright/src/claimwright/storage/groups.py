@@ -1,10 +1,11 @@
 """Groups: the (terms, region, zone) in which policies are held, and what they have to do."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, cast, func, select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright.domain.calendar import zone_names
@@ -14,12 +15,81 @@ from claimwright.storage.policies import Policy, PolicyRow
 from claimwright.storage.products import ProductVersion, read_terms, terms_fault
 from claimwright.storage.risk_events import IndexGroup, RiskEvent
 
-_PAGE = 5_000
 _KNOWN = text(
     """
     SELECT EXISTS (SELECT FROM product_versions WHERE code = :code) AS product,
            EXISTS (SELECT FROM policies WHERE coverage_region = :region)
            OR EXISTS (SELECT FROM readings WHERE region = :region) AS region
+    """
+)
+_WITH_TERMS = """
+    SELECT h.product_version_id, h.coverage_region, h.zone, v.code, v.variable, v.terms
+    FROM held h JOIN product_versions v ON v.id = h.product_version_id
+    WHERE CAST(:product_code AS text) IS NULL OR v.code = :product_code
+    ORDER BY 1, 2, 3
+    """
+_HELD = text(
+    f"""
+    WITH RECURSIVE held AS (
+        (SELECT product_version_id, coverage_region, zone FROM policies
+         ORDER BY product_version_id, coverage_region, zone LIMIT 1)
+        UNION ALL
+        SELECT n.* FROM held h CROSS JOIN LATERAL (
+            SELECT p.product_version_id, p.coverage_region, p.zone FROM policies p
+            WHERE (p.product_version_id, p.coverage_region, p.zone)
+                  > (h.product_version_id, h.coverage_region, h.zone)
+            ORDER BY p.product_version_id, p.coverage_region, p.zone LIMIT 1) n)
+    {_WITH_TERMS}
+    """
+)
+_HELD_IN = text(
+    f"""
+    WITH RECURSIVE leaps AS (
+        SELECT v.id AS product_version_id,
+               (SELECT p.zone FROM policies p
+                WHERE p.product_version_id = v.id AND p.coverage_region = :region
+                ORDER BY p.product_version_id, p.coverage_region, p.zone LIMIT 1) AS zone
+        FROM product_versions v
+        UNION ALL
+        SELECT l.product_version_id,
+               (SELECT p.zone FROM policies p
+                WHERE p.product_version_id = l.product_version_id AND p.coverage_region = :region
+                  AND p.zone > l.zone
+                ORDER BY p.product_version_id, p.coverage_region, p.zone LIMIT 1)
+        FROM leaps l WHERE l.zone IS NOT NULL),
+    held AS (
+        SELECT product_version_id, CAST(:region AS text) AS coverage_region, zone
+        FROM leaps WHERE zone IS NOT NULL)
+    {_WITH_TERMS}
+    """
+)
+_EVALUATED = text(
+    """
+    SELECT product_version_id, region, zone, first_day, last_day FROM evaluated_groups
+    WHERE (product_version_id, region, zone) IN (
+        SELECT * FROM unnest(CAST(:versions AS bigint[]), CAST(:regions AS text[]),
+                             CAST(:zones AS text[])))
+    """
+)
+_EVALUATED_NOW = text(
+    """
+    INSERT INTO evaluated_groups AS e (product_version_id, region, zone, first_day, last_day)
+    VALUES (:product_version_id, :region, :zone, :first_day, :last_day)
+    ON CONFLICT (product_version_id, region, zone) DO UPDATE SET
+        first_day = least(e.first_day, EXCLUDED.first_day),
+        last_day = greatest(e.last_day, EXCLUDED.last_day)
+    """
+)
+_TERMS = text(
+    """
+    SELECT id, product_version_id, coverage_region, zone, first_day, last_day FROM policies
+    WHERE id = ANY(:ids) ORDER BY product_version_id, coverage_region, zone, id
+    """
+)
+_READ_INSTANTS = text(
+    """
+    SELECT min(observed_at) AS low, max(observed_at) AS high FROM readings
+    WHERE region = :region AND variable = :variable AND restates_id IS NULL
     """
 )
 
@@ -37,14 +107,38 @@ class Group:
         return self.terms.index.variable
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """On which local days a policy pays."""
+class PolicyTerm(NamedTuple):
+    """A policy, its group, and its first and last day."""
 
     policy_id: int
+    group: IndexGroup
     first_day: date
     last_day: date
-    cancelled_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """A group in which policies are held, its terms as they are stored: usable or not."""
+
+    key: IndexGroup
+    product: str
+    variable: str
+    canonical_terms: str
+
+    @property
+    def fault(self) -> str | None:
+        """Why the rules cannot take it; `None` where they can."""
+        if self.key.zone not in zone_names():
+            return f"{self.key.zone!r} is not an IANA time zone"
+        return terms_fault(self.canonical_terms)
+
+    def usable(self) -> Group:
+        """The group with its terms.
+
+        Raises:
+            InvalidTermsError: the rules cannot take them.
+        """
+        return Group(self.key, read_terms(self.canonical_terms))
 
 
 async def groups_of_policies(
@@ -54,21 +148,18 @@ async def groups_of_policies(
 
     Those that the rules can take; `unusable.find_unusable` names the others.
     """
-    query = select(
-        Policy.product_version_id, Policy.coverage_region, Policy.zone, ProductVersion.terms
-    ).join(ProductVersion, ProductVersion.id == Policy.product_version_id)
-    if product_code is not None:
-        query = query.where(ProductVersion.code == product_code)
-    if region is not None:
-        query = query.where(Policy.coverage_region == region)
-    rows = await connection.execute(query.distinct().order_by(*query.selected_columns[:3]))
-    return [
-        Group(
-            IndexGroup(row.product_version_id, row.coverage_region, row.zone), read_terms(row.terms)
-        )
-        for row in rows
-        if row.zone in zone_names() and terms_fault(row.terms) is None
-    ]
+    held = await held_groups(connection, product_code=product_code, region=region)
+    return [group.usable() for group in held if group.fault is None]
+
+
+async def held_groups(
+    connection: AsyncConnection, *, product_code: str | None = None, region: str | None = None
+) -> list[HeldGroup]:
+    """Every group in which policies are held, found by leaps through the index on groups."""
+    rows = await connection.execute(
+        _HELD if region is None else _HELD_IN, {"product_code": product_code, "region": region}
+    )
+    return [HeldGroup(IndexGroup(*row[:3]), *row[3:]) for row in rows]
 
 
 async def require_known(
@@ -86,31 +177,6 @@ async def require_known(
         raise NotFoundError("product", product_code)
     if region is not None and not known.region:
         raise NotFoundError("region", region)
-
-
-async def coverages_of_group(
-    connection: AsyncConnection, group: IndexGroup
-) -> AsyncIterator[Coverage]:
-    """Every policy of a group, in rising order of id, page by page."""
-    last_id = -1
-    while True:
-        rows = await connection.execute(
-            select(Policy.id, Policy.first_day, Policy.last_day, Policy.cancelled_on)
-            .where(
-                Policy.product_version_id == group.product_version_id,
-                Policy.coverage_region == group.region,
-                Policy.zone == group.zone,
-                Policy.id > last_id,
-            )
-            .order_by(Policy.id)
-            .limit(_PAGE)
-        )
-        page = [Coverage(*row) for row in rows]
-        for coverage in page:
-            yield coverage
-        if len(page) < _PAGE:
-            return
-        last_id = page[-1].policy_id
 
 
 async def policies_of_group(
@@ -147,53 +213,73 @@ async def term_of_group(
     return row[0], (row[1], row[2])
 
 
-async def groups_holding(
+async def evaluated_days(
+    connection: AsyncConnection, groups: Sequence[IndexGroup]
+) -> dict[IndexGroup, tuple[date, date]]:
+    """The first and last local date for which groups have been evaluated; new ones are missing."""
+    rows = await connection.execute(
+        _EVALUATED,
+        {
+            "versions": [group.product_version_id for group in groups],
+            "regions": [group.region for group in groups],
+            "zones": [group.zone for group in groups],
+        },
+    )
+    return {IndexGroup(*row[:3]): (row[3], row[4]) for row in rows}
+
+
+async def note_evaluated(
+    connection: AsyncConnection, group: IndexGroup, days: tuple[date, date]
+) -> None:
+    """Keep that a group has been evaluated for these dates, which adjoin those it was before."""
+    await connection.execute(
+        _EVALUATED_NOW, {**asdict(group), "first_day": days[0], "last_day": days[1]}
+    )
+
+
+async def terms_of_policies(
     connection: AsyncConnection, policy_ids: Sequence[int]
-) -> list[IndexGroup]:
-    """The groups that hold these policies."""
-    rows = await connection.execute(
-        select(Policy.product_version_id, Policy.coverage_region, Policy.zone)
-        .where(Policy.id == any_(cast(list(policy_ids), ARRAY(BigInteger))))
-        .distinct()
-    )
-    return [IndexGroup(*row) for row in rows]
+) -> list[PolicyTerm]:
+    """The groups and terms of these policies, in order of group and id."""
+    rows = await connection.execute(_TERMS, {"ids": list(policy_ids)})
+    return [PolicyTerm(row[0], IndexGroup(*row[1:4]), row[4], row[5]) for row in rows]
 
 
-async def made_event_dates(
-    connection: AsyncConnection, days: tuple[date, date]
-) -> dict[IndexGroup, set[date]]:
-    """Local dates, from the first to the last, on which events made from readings lie."""
-    rows = await connection.execute(
-        select(RiskEvent.product_version_id, RiskEvent.region, RiskEvent.zone, RiskEvent.local_date)
-        .where(RiskEvent.zone.is_not(None), RiskEvent.local_date.between(*days))
-        .distinct()
-    )
-    dates: dict[IndexGroup, set[date]] = {}
-    for row in rows:
-        key = IndexGroup(row.product_version_id, row.region, row.zone)
-        dates.setdefault(key, set()).add(row.local_date)
-    return dates
+async def versions_of_product(connection: AsyncConnection, code: str) -> frozenset[int]:
+    """The ids of a product's versions."""
+    rows = await connection.scalars(select(ProductVersion.id).where(ProductVersion.code == code))
+    return frozenset(rows)
 
 
 async def direct_event_instants(
-    connection: AsyncConnection, days: tuple[date, date]
-) -> dict[tuple[int, str], list[datetime]]:
-    """Instants of directly stored events by (terms, region), a day more on either side."""
-    starts_at = datetime.combine(days[0], datetime.min.time(), UTC) - timedelta(days=1)
-    ends_at = datetime.combine(days[1], datetime.min.time(), UTC) + timedelta(days=2)
-    rows = await connection.execute(
-        select(RiskEvent.product_version_id, RiskEvent.region, RiskEvent.triggered_at)
+    connection: AsyncConnection,
+    product_version_id: int,
+    region: str,
+    span: tuple[datetime, datetime],
+) -> list[datetime]:
+    """When events lie that were stored as such, from the start of a span to before its end."""
+    rows = await connection.scalars(
+        select(RiskEvent.triggered_at)
         .where(
+            RiskEvent.product_version_id == product_version_id,
+            RiskEvent.region == region,
             RiskEvent.zone.is_(None),
-            RiskEvent.triggered_at >= starts_at,
-            RiskEvent.triggered_at < ends_at,
+            RiskEvent.triggered_at >= span[0],
+            RiskEvent.triggered_at < span[1],
         )
         .distinct()
     )
-    instants: dict[tuple[int, str], list[datetime]] = {}
-    for row in rows:
-        instants.setdefault((row.product_version_id, row.region), []).append(row.triggered_at)
-    return instants
+    return list(rows)
+
+
+async def instants_read(
+    connection: AsyncConnection, region: str, variable: str
+) -> tuple[datetime, datetime] | None:
+    """The first and last instant of a region's readings of a variable; `None` without any."""
+    bounds = (
+        await connection.execute(_READ_INSTANTS, {"region": region, "variable": variable})
+    ).one()
+    return None if bounds.low is None else (bounds.low, bounds.high)
 
 
 async def known_instants(connection: AsyncConnection) -> tuple[datetime, datetime] | None:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import DateTime, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
 from claimwright.storage.base import Base
+from claimwright.storage.database import Driver
 from claimwright.storage.risk_events import IndexGroup
 
 
@@ -62,6 +64,16 @@ class PendingRequest:
     day: date | None
     generation: int
 
+    @property
+    def of_what(self) -> str:
+        """What it asks for, in words."""
+        if self.kind is RequestKind.POLICY:
+            return f"policy {self.policy_id}, its whole term"
+        if self.kind is RequestKind.EVALUATE:
+            return f"readings of {self.region}, {self.subject}, {self.day} UTC"
+        where = f"{self.subject}, {self.day}" if self.subject else f"any zone, {self.day} UTC"
+        return f"events of product version {self.product_version_id}, {self.region}, {where}"
+
     def may_pay(self, group: IndexGroup) -> bool:
         """Whether its events can pay policies of a group; those without a zone, of any zone."""
         ours = (group.product_version_id, group.region)
@@ -98,19 +110,40 @@ _GROUP_IS_PENDING = text(
                   AND (subject IS NULL OR subject = :zone)))
     """
 )
-_LOCK = text(
+_COLUMNS = ", ".join(PendingRequest.__dataclass_fields__)
+_DAY_PAGE = text(
+    f"""
+    SELECT {_COLUMNS} FROM work_requests
+    WHERE kind = :kind AND finished_generation < generation AND day BETWEEN :first AND :last
+      AND (day, id) > (CAST(:after_day AS date), CAST(:after_id AS bigint))
+    ORDER BY day, id LIMIT :limit
     """
-    SELECT FROM work_requests WHERE id = ANY(:ids)
+)
+# By the order of the index on what is pending.
+_POLICY_PAGE = text(
+    f"""
+    SELECT {_COLUMNS} FROM work_requests
+    WHERE kind = :kind AND finished_generation < generation AND day IS NULL AND id > :after_id
+    ORDER BY day, id LIMIT :limit
+    """
+)
+_DAYS_AGAIN = text(
+    "SELECT request_days_again(:first, :last, CAST(:product_code AS text), CAST(:region AS text))"
+)
+_STILL_PENDING: Final = """
+    SELECT id FROM work_requests
+    WHERE id = ANY($1::bigint[]) AND finished_generation < generation
+    """
+_LOCK: Final = """
+    SELECT FROM work_requests WHERE id = ANY($1::bigint[])
     ORDER BY kind, policy_id, product_version_id, region, subject, day FOR NO KEY UPDATE
     """
-)
-_FINISH = text(
-    """
+_FINISH: Final = """
     UPDATE work_requests r SET finished_generation = r.generation, finished_at = now()
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:generations AS bigint[])) AS f (id, generation)
-    WHERE r.id = f.id AND r.generation = f.generation
+    FROM unnest($1::bigint[], $2::bigint[]) AS f (id, generation)
+    WHERE r.id = f.id AND r.generation = f.generation AND r.finished_generation < r.generation
+    RETURNING r.id
     """
-)
 
 
 async def pending_requests(
@@ -132,17 +165,65 @@ async def pending_requests(
     return [PendingRequest(row.id, RequestKind(row.kind), *row[2:]) for row in rows]
 
 
-async def finish_requests(connection: AsyncConnection, requests: Iterable[PendingRequest]) -> int:
+async def pending_page(
+    connection: AsyncConnection,
+    kind: RequestKind,
+    *,
+    days: tuple[date, date],
+    after: PendingRequest | None,
+    limit: int,
+) -> list[PendingRequest]:
+    """The next pending requests of a kind, in order of (day, id): so many at most.
+
+    Args:
+        connection: the caller's transaction.
+        kind: those of policies have no day, so that ``days`` leaves none of them out.
+        days: the first and last that count.
+        after: the last one of the page before.
+        limit: of the page.
+    """
+    values: dict[str, object] = {"kind": kind, "limit": limit, "after_id": 0}
+    if kind is RequestKind.POLICY:
+        statement = _POLICY_PAGE
+        if after is not None:
+            values["after_id"] = after.id
+    else:
+        statement = _DAY_PAGE
+        values |= {"first": days[0], "last": days[1], "after_day": days[0]}
+        if after is not None:
+            values |= {"after_day": after.day, "after_id": after.id}
+    rows = await connection.execute(statement, values)
+    return [PendingRequest(row.id, RequestKind(row.kind), *row[2:]) for row in rows]
+
+
+async def finish_requests(connection: Driver, requests: Iterable[PendingRequest]) -> int:
     """Finish requests that nobody has asked for again since they were read; returns how many.
 
     They are locked first, in order of their key, as those who ask lock them.
     """
     known = {request.id: request.generation for request in requests}
-    await connection.execute(_LOCK, {"ids": list(known)})
-    done = await connection.execute(
-        _FINISH, {"ids": list(known), "generations": list(known.values())}
+    await connection.execute(_LOCK, list(known))
+    return len(await connection.fetch(_FINISH, list(known), list(known.values())))
+
+
+async def request_days_again(
+    connection: AsyncConnection,
+    days: tuple[date, date],
+    product_code: str | None,
+    region: str | None,
+) -> int:
+    """Ask again for the events of these dates, of one product or region where named; how many."""
+    asked = await connection.scalar(
+        _DAYS_AGAIN,
+        {"first": days[0], "last": days[1], "product_code": product_code, "region": region},
     )
-    return done.rowcount
+    return int(asked or 0)
+
+
+async def still_pending(connection: Driver, requests: Iterable[PendingRequest]) -> set[int]:
+    """The ids of those that nobody has finished since they were read."""
+    rows = await connection.fetch(_STILL_PENDING, [request.id for request in requests])
+    return {row[0] for row in rows}
 
 
 async def count_pending(connection: AsyncConnection) -> int:

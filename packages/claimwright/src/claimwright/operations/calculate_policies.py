@@ -1,0 +1,222 @@
+"""Calculate policies that were stored or changed: the whole term of each, many at once."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+from uuid import uuid4
+
+from claimwright.operations.at_once import at_once
+from claimwright.operations.calculate_chunk import Settle, group_fault
+from claimwright.operations.evaluate_request import evaluate_terms
+from claimwright.operations.settle_policies import (
+    Members,
+    Settled,
+    instants_around,
+    settle_policies,
+)
+from claimwright.operations.transactions import retried_by_driver
+from claimwright.runtime import Runtime
+from claimwright.storage.database import Driver
+from claimwright.storage.groups import Group
+from claimwright.storage.products import read_terms
+from claimwright.storage.requests import PendingRequest, finish_requests, still_pending
+from claimwright.storage.risk_events import IndexGroup
+from claimwright.storage.standings import (
+    GroupMembers,
+    event_dates,
+    lock_many,
+    members_of_groups,
+)
+
+#: Of one transaction: policies, and policies times the dates on which events can concern them.
+MOST_POLICIES: Final = 5_000
+MOST_POLICY_DATES: Final = 20_000
+
+
+@dataclass(slots=True)
+class PoliciesReport:
+    """What calculating policies came to.
+
+    Attributes:
+        policies: how many were locked and looked at.
+        calculations: policies and dates of theirs on which events lie.
+        claims: how many were stored.
+        requests_finished: how many were not asked for again meanwhile.
+        days_evaluated: local days of groups that were new to their readings.
+        days_incomplete: of these, days that settle at their close and still miss readings.
+        faults: by policy, why its request stays pending.
+    """
+
+    policies: int = 0
+    calculations: int = 0
+    claims: int = 0
+    requests_finished: int = 0
+    days_evaluated: int = 0
+    days_incomplete: int = 0
+    faults: dict[int, str] = field(default_factory=dict)
+
+
+class Lock(Protocol):
+    """`lock_many`, or what stands in for it."""
+
+    def __call__(  # noqa: D102 - the class says it
+        self, connection: Driver, ids: Iterable[int], *, give_way: bool = False
+    ) -> Awaitable[list[int]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyParts:
+    """The parts of a batch's transaction, so that a proof can take one away."""
+
+    lock: Lock = lock_many
+    settle: Settle = settle_policies
+    finish: Callable[[Driver, Iterable[PendingRequest]], Awaitable[int]] = finish_requests
+
+
+async def calculate_policies(
+    runtime: Runtime,
+    requests: Sequence[PendingRequest],
+    *,
+    days: tuple[date, date] | None = None,
+    give_way: bool = False,
+    workers: int = 1,
+    notify: Callable[[int], None] = lambda _policies: None,
+    parts: PolicyParts | None = None,
+) -> PoliciesReport:
+    """Pay what the events of policies' terms still add to them, and finish their requests.
+
+    First the index of each group is evaluated for terms that it never was before; then the policies
+    are taken in transactions of a bounded size, of any groups, each as a chunk is.
+
+    Args:
+        runtime: the servers.
+        requests: of policies; read before.
+        days: pay for these local dates alone, from the first to the last, and finish nothing.
+        give_way: leave alone, and pending, the policies that somebody else has locked.
+        workers: how many transactions are under way at once.
+        notify: told how many policies are done.
+        parts: of a transaction; by default all of them.
+    """
+    report = PoliciesReport()
+    by_policy = {request.policy_id: request for request in requests if request.policy_id}
+
+    async def held(connection: Driver) -> list[GroupMembers]:
+        return await members_of_groups(connection, list(by_policy))
+
+    groups = _usable(await retried_by_driver(runtime, held), report)
+    terms = [(one.group, hull) for one, hull in groups]
+    evaluated, faults = await evaluate_terms(runtime, terms)
+    report.days_evaluated, report.days_incomplete = evaluated.days, evaluated.incomplete
+    for one, _ in groups:
+        if fault := faults.get(one.group.key):
+            report.faults |= dict.fromkeys(one.ids, fault)
+    sound = [(one, hull) for one, hull in groups if one.group.key not in faults]
+    if not sound:
+        return report
+    first, last = min(hull[0] for _, hull in sound), max(hull[1] for _, hull in sound)
+    span = (first, last) if days is None else days
+    keys = [one.group.key for one, _ in sound]
+
+    async def dates(connection: Driver) -> dict[IndexGroup, int]:
+        return await event_dates(connection, keys, *instants_around(span))
+
+    sizes = await retried_by_driver(runtime, dates)
+    work = _Batches(
+        runtime, by_policy, span, days is None, give_way, parts or PolicyParts(), report
+    )
+    waiting = batches([one for one, _ in sound], lambda one: sizes.get(one.group.key, 0))
+
+    async def pay(members: list[Members]) -> None:
+        await work.run(members)
+        notify(report.policies)
+
+    await at_once(workers, waiting, pay)
+    return report
+
+
+def batches(
+    members: Iterable[Members], dates_of: Callable[[Members], int]
+) -> Iterator[list[Members]]:
+    """The policies again, in lists that are small enough for one transaction."""
+    batch: list[Members] = []
+    policies = policy_dates = 0
+    for one in members:
+        dates, place = max(1, dates_of(one)), 0
+        while place < len(one.ids):
+            room = min(MOST_POLICIES - policies, (MOST_POLICY_DATES - policy_dates) // dates)
+            if room <= 0 and batch:
+                yield batch
+                batch, policies, policy_dates = [], 0, 0
+                continue
+            part = one.ids[place : place + max(1, room)]
+            batch.append(Members(one.group, part))
+            place += len(part)
+            policies += len(part)
+            policy_dates += len(part) * dates
+    if batch:
+        yield batch
+
+
+def _usable(
+    found: Iterable[GroupMembers], report: PoliciesReport
+) -> list[tuple[Members, tuple[date, date]]]:
+    """The groups that the rules can take, with the hull of their policies' terms."""
+    usable = []
+    for one in found:
+        if fault := group_fault(one.group.zone, one.canonical_terms):
+            report.faults |= dict.fromkeys(one.ids, fault)
+        else:
+            group = Group(one.group, read_terms(one.canonical_terms))
+            usable.append((Members(group, one.ids), (one.first_day, one.last_day)))
+    return usable
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """What the transactions of one call have in common."""
+
+    runtime: Runtime
+    by_policy: dict[int, PendingRequest]
+    span: tuple[date, date]
+    finishes: bool
+    give_way: bool
+    parts: PolicyParts
+    report: PoliciesReport
+
+    async def run(self, members: Sequence[Members]) -> None:
+        paid = await retried_by_driver(self.runtime, partial(self._pay, members))
+        paid.settled.count()
+        report, settled = self.report, paid.settled
+        report.policies += paid.policies
+        report.calculations += settled.calculations
+        report.claims += settled.claims.total()
+        report.requests_finished += paid.requests_finished
+        report.faults |= {
+            policy_id: settled.policy_faults.get(policy_id) or settled.fault
+            for policy_id in settled.unpaid
+        }
+
+    async def _pay(self, members: Sequence[Members], connection: Driver) -> "_Paid":
+        ids = [policy_id for one in members for policy_id in one.ids]
+        locked = await self.parts.lock(connection, ids, give_way=self.give_way)
+        asked = await still_pending(connection, [self.by_policy[number] for number in locked])
+        ours = {number for number in locked if self.by_policy[number].id in asked}
+        if not ours:
+            return _Paid(0, Settled(), 0)
+        rest = [
+            Members(one.group, [number for number in one.ids if number in ours]) for one in members
+        ]
+        settled = await self.parts.settle(connection, rest, self.span, uuid4())
+        done = [self.by_policy[number] for number in sorted(ours - settled.unpaid)]
+        finished = await self.parts.finish(connection, done) if self.finishes and done else 0
+        return _Paid(len(ours), settled, finished)
+
+
+class _Paid(NamedTuple):
+    """What one transaction came to."""
+
+    policies: int
+    settled: Settled
+    requests_finished: int
