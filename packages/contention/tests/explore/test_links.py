@@ -147,14 +147,3 @@ async def test_a_worker_that_was_not_waited_for_makes_no_verdict_legal(servers: 
             servers=servers,
             bounds=Bounds(silence_seconds=0.2),
         )
-
-
-async def test_a_worker_that_asks_for_two_things_at_once_makes_no_verdict_legal(
-    servers: Servers,
-) -> None:
-    async def ask(links: Links) -> None:
-        async with asyncpg_connection(links) as first, asyncpg_connection(links) as second:
-            await asyncio.gather(first.fetchval("SELECT 1"), second.fetchval("SELECT 2"))
-
-    with pytest.raises(UndecidedError, match="the other orders of what w1 asks at the same time"):
-        await explore(ask, invariant=nothing, servers=servers)

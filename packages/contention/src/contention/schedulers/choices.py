@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from contention.model.schedules import worker_of
 from contention.model.steps import Effect
 
 
@@ -88,8 +89,11 @@ class Choice:
 
     def _wakes(self, actor: str, sleeper: Tried) -> bool:
         taken = self.tried[self.current].effect
+        worker = worker_of(actor)
         return (
-            actor in taken.moved
+            worker in taken.moved
+            or worker == worker_of(self.current)
+            or worker_of(self.current) in sleeper.effect.moved
             or self.current in sleeper.took_away
             or sleeper.effect.footprint.races_with(taken.footprint)
             or (sleeper.effect.is_blocked and taken.is_blocked)

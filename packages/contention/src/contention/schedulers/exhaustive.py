@@ -13,6 +13,8 @@ A footprint that is not known races with everything and never sleeps. Beyond foo
 
 - Who waits for whom is touched by all who wait: it decides whose request closes a cycle. A sleeper
   whose request had to wait is woken by every other that has to.
+- The requests of one worker that are held side by side are all in conflict, and none sleeps while
+  another goes on.
 - An option that is gone without having been chosen was taken away by the step that was chosen
   instead (a lease was released; a poll became pointless), so that step and the option race. If
   their footprints do not show it, nothing is known of what else takes it away, and every option
@@ -77,8 +79,8 @@ class ExhaustiveScheduler:
         choice = self._stack[self._depth]
         if choice.options != tuple(options):
             raise NotDeterministicError(self._depth, choice.options, options)
-        if self._depth and self._is_reduced:
-            self._greet(self._stack[self._depth - 1], options)
+        if self._is_reduced:
+            self._greet(options)
         self._is_in_step = True
         return choice.current
 
@@ -108,10 +110,13 @@ class ExhaustiveScheduler:
     def _choice(self, options: tuple[str, ...], asleep: Mapping[str, Tried], first: str) -> Choice:
         return Choice(options, asleep, first, {first} if self._is_reduced else set(options))
 
-    def _greet(self, before: Choice, options: Sequence[str]) -> None:
-        """Tell the history who became an option by the last step."""
+    def _greet(self, options: Sequence[str]) -> None:
+        """Tell the history who became an option by the last step, or asks for something else."""
+        before = self._stack[self._depth - 1] if self._depth else None
         for option in options:
-            if option not in before.options:
+            if before is None or option == before.current:
+                self._history.asks(option)
+            elif option not in before.options:
                 self._history.appeared(option)
 
     def _step_back(self) -> bool:

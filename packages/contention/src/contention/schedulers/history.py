@@ -17,11 +17,17 @@ first, and then the later step. Whoever can begin with that is an initial of the
 has to be tried in the earlier step's place (source sets: Abdulla, Aronis, Jonsson and Sagonas,
 "Optimal Dynamic Partial Order Reduction", 2014). The later step's own actor need not be one: with
 sleep sets it would not do, as it may sleep there for the sake of what it does first.
+
+A worker that holds several requests has an option for each. What it is told goes into one memory,
+so its steps are kept in their order whatever they touch, and two of them race where the later one
+was held already when the earlier one was chosen. While one of its requests waits, its other steps
+race in the same way with the step that lets the waiting one on.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from contention.model.schedules import worker_of
 from contention.model.steps import Effect
 
 
@@ -55,16 +61,25 @@ class History:
         self._length = 0
         self._pasts: dict[str, int] = {}
         self._appeared: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+        self._waits: dict[str, list[int]] = {}
 
     def restart(self) -> None:
         """Begin another run."""
         self._length = 0
         self._pasts = {}
         self._appeared = {}
+        self._asked = {}
+        self._waits = {}
 
     def appeared(self, actor: str) -> None:
         """After the last step the actor is an option, whether it had to do with it or not."""
         self._appeared[actor] = self._length - 1
+        self.asks(actor)
+
+    def asks(self, actor: str) -> None:
+        """After the last step the actor asks for something, and has not asked for it before."""
+        self._asked[actor] = self._pasts.get(worker_of(actor), 0)
 
     def record(self, actor: str, effect: Effect) -> list[Race]:
         """Add a step.
@@ -73,13 +88,19 @@ class History:
             Its races with earlier steps; none when it was told before.
         """
         position = self._length
-        before = self._pasts.get(actor, 0) | self._enabled_by(actor, effect)
+        worker = worker_of(actor)
+        known = self._pasts.get(worker, 0)
+        before = self._asked.pop(actor, known) | self._enabled_by(actor, effect)
         racing = [] if self._is_told(actor, effect) else self._add(actor, effect, before)
         past = self._events[position].past
         self._length += 1
-        self._pasts[actor] = past
+        self._pasts[worker] = past | known
+        if effect.is_blocked:
+            self._waits.setdefault(worker, []).append(position)
         for other in effect.moved:
             self._pasts[other] = self._pasts.get(other, 0) | past
+            # Which of several has been let on is not told: the first to wait counts longest.
+            self._waits[other] = self._waits.get(other, [])[:-1]
         return racing
 
     def _enabled_by(self, actor: str, effect: Effect) -> int:
@@ -98,9 +119,12 @@ class History:
 
     def _add(self, actor: str, effect: Effect, before: int) -> list[Race]:
         del self._events[self._length :]
-        past = before | 1 << self._length
+        past = before | self._pasts.get(worker_of(actor), 0) | 1 << self._length
         for position, event in reversed(list(enumerate(self._events))):
-            if not past >> position & 1 and event.effect.footprint.precedes(effect.footprint):
+            if not past >> position & 1 and (
+                event.effect.footprint.precedes(effect.footprint)
+                or self._share_a_worker(position, actor, effect)
+            ):
                 past |= event.past
         racing = list(self._racing(actor, effect, before))
         self._events.append(_Event(actor, effect, past))
@@ -108,9 +132,21 @@ class History:
 
     def _racing(self, actor: str, effect: Effect, before: int) -> Iterator[int]:
         for position, event in enumerate(self._events):
-            is_before = event.actor == actor or before >> position & 1
-            if not is_before and event.effect.footprint.races_with(effect.footprint):
+            if not before >> position & 1 and (
+                event.effect.footprint.races_with(effect.footprint)
+                or self._share_a_worker(position, actor, effect)
+            ):
                 yield position
+
+    def _share_a_worker(self, position: int, actor: str, effect: Effect) -> bool:
+        """Whether an earlier step and this one tell the same worker something, in this order."""
+        event = self._events[position]
+        worker = worker_of(event.actor)
+        if worker == worker_of(actor):
+            return True
+        waits = self._waits.get(worker)
+        was_beside = bool(waits) and worker in effect.moved and position > min(waits or [0])
+        return was_beside or worker_of(actor) in event.effect.moved
 
     def _initials(self, position: int) -> tuple[str, ...]:
         """Who can begin, of those who act after a position up to the last step without it."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contention.wire.gate import Lane, Reply, Request
+from contention.wire.held_names import HeldNames
 from contention.wire.polls import PollMemory
 from contention.wire.postgres_requests import RequestKind, Result
 from contention.wire.postgres_sql import Verb
@@ -35,6 +36,10 @@ class Actor:
     lanes: list[Lane] = field(default_factory=list)
     polls: PollMemory = field(default_factory=PollMemory)
     is_late: bool = False
+    _names: HeldNames = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = HeldNames(self.name)
 
     @property
     def has_ended(self) -> bool:
@@ -50,8 +55,22 @@ class Actor:
 
     @property
     def holding(self) -> Lane | None:
-        """The lane whose request can go on."""
+        """A lane whose request can go on."""
         return next((lane for lane in self.lanes if lane.held is not None), None)
+
+    def options(self) -> dict[str, Lane]:
+        """The lanes whose requests can go on, by what they are called.
+
+        Of a worker that goes on by itself one at a time is offered: what else it is about to ask is
+        not known.
+        """
+        if self.worker.is_elsewhere:
+            return {self.name: self.holding} if self.holding else {}
+        held = {lane.number: lane for lane in self.lanes if lane.held is not None}
+        numbers = {
+            number: lane.held.number for number, lane in held.items() if lane.held is not None
+        }
+        return {name: held[number] for name, number in self._names.of(numbers).items()}
 
     @property
     def is_crowded(self) -> bool:
@@ -65,8 +84,8 @@ class Actor:
 
     @property
     def is_parked(self) -> bool:
-        """Whether the held request would get the answer again that the same one just got."""
-        lane = self.holding
+        """Whether the one held request would get the answer again that the same one just got."""
+        lane = None if self.is_crowded else self.holding
         held = lane.held if lane is not None else None
         return held is not None and self.polls.is_repeated_by(text_of(held))
 

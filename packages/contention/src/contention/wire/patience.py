@@ -34,8 +34,8 @@ class Patience:
         self.questions: dict[Poll, int] = {}
         self.unsure: set[Poll] = set()
 
-    def able(self, holding: Sequence[Actor]) -> list[str]:
-        """The names of those who can go on.
+    def able(self, holding: Sequence[Actor]) -> list[Actor]:
+        """Those who can go on.
 
         One that polls in vain does so until all is known that it may do, or somebody changes the
         answer; one that really sleeps, when nobody else can go on, or to be seen giving up.
@@ -46,7 +46,7 @@ class Patience:
         for one in holding:
             if one not in chosen:
                 self._note(one)
-        return [one.name for one in chosen]
+        return chosen
 
     def _has_waited(self, actor: Actor) -> bool:
         """Whether it has polled again after time had passed, and got the same answer."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from contention.model.footprints import NOTHING, Footprint
+from contention.model.schedules import worker_of
 from contention.wire.actors import Actor, has_failed, is_step, result_of, text_of
 from contention.wire.dead_ends import DeadEnds
 from contention.wire.footprint_reader import FootprintReader
@@ -119,9 +120,9 @@ class Recording:
         self._footprints.forget(lane)
 
     def moved(self, chosen: str) -> frozenset[str]:
-        """Who else was answered or let go on in this step."""
+        """Which other workers were answered or let go on in this step."""
         answered = {one.lane.worker for one in self._answered}
-        return frozenset((answered | self._freed) - {chosen})
+        return frozenset((answered | self._freed) - {worker_of(chosen)})
 
     @property
     def answered(self) -> Sequence[Answered]:
@@ -136,11 +137,14 @@ class Recording:
     async def tell(self, chosen: str) -> tuple[Footprint, Footprint]:
         """Tell all that happened in this step; what it touched, and what of that was in Redis.
 
+        Args:
+            chosen: the lane that went on; its worker's own replies are told first.
+
         Raises:
             SpoiledError: the servers did not do what they do when the same steps are taken again.
         """
         whole, of_redis = NOTHING, NOTHING
-        ordered = sorted(self._answered, key=lambda one: (one.lane.worker != chosen, one.lane.name))
+        ordered = sorted(self._answered, key=lambda one: _place(one.lane, chosen))
         for one in ordered:
             footprint = await self._touched(one)
             await self._tell_answer(one, footprint)
@@ -213,6 +217,10 @@ class Recording:
 
     def _is_step(self, lane: Lane, request: Request) -> bool:
         return is_step(request) or self._footprints.is_looking(lane, request)
+
+
+def _place(lane: Lane, chosen: str) -> tuple[bool, bool, str]:
+    return lane.name != chosen, lane.worker != worker_of(chosen), lane.name
 
 
 def _asked(one: Answered, footprint: Footprint) -> Asked:

@@ -238,8 +238,10 @@ class Stage:
         if circle and not self._expiries.breaks(circle):
             return []
         holding = [actor for actor in self._actors.values() if actor.holding]
-        self._left_out.crowded.update(one.name for one in holding if one.is_crowded)
-        able = self._patience.able(holding)
+        # Of one that goes on by itself nobody knows what else it is about to ask.
+        crowded = [one for one in holding if one.is_crowded and one.worker.is_elsewhere]
+        self._left_out.crowded.update(one.name for one in crowded)
+        able = [name for one in self._patience.able(holding) for name in one.options()]
         fire = self._expiries.options(circle) if self._limits_fire or not able else []
         if holding or fire or self._expiries.are_running:
             return [*able, *fire, *self._ageings()]
@@ -332,8 +334,8 @@ class Stage:
     # --- steps ---------------------------------------------------------------------------------
 
     async def _let_go_on(self, name: str) -> Effect:
-        actor = self._actors[name]
-        lane = actor.holding
+        actor = self._actors[worker_of(name)]
+        lane = actor.options().get(name)
         if lane is None:
             raise StageError(f"{name} has no request to let go on")
         await self._prepare_leases(lane)
@@ -348,7 +350,7 @@ class Stage:
         self._recording.goes_on(lane, held)
         lane.let_pass()
         await self._quiet.comes()
-        footprint = await self._record(name)
+        footprint = await self._record(lane.name)
         # A worker that polled in vain has seen that time passed, and does not count as free.
         actor.polls.idle = actor.polls.idle + 1 if was_parked and actor.polls.period else 0
         return Effect(footprint, self._recording.moved(name), lane.is_awaiting_reply)
@@ -399,7 +401,7 @@ class Stage:
             raise SpoiledError(str(error)) from error
         self._loop.pass_time(timer.seconds)
         await self._quiet.comes()
-        footprint = await self._record(timer.lane.worker)
+        footprint = await self._record(timer.lane.name)
         return Effect(footprint, self._recording.moved(option))
 
     async def _record(self, chosen: str) -> Footprint:
