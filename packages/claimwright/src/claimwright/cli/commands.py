@@ -14,6 +14,8 @@ from claimwright.cli import (
     readings,
     verify,
     void,
+    work,
+    worker,
 )
 
 app = typer.Typer(
@@ -35,6 +37,9 @@ app.command("calculate")(calculate.calculate)
 claims.app.command("void")(void.void)
 app.add_typer(claims.app)
 app.command("explain")(explain.explain)
+app.command("worker")(worker.worker)
+app.command("beat")(worker.beat)
+app.add_typer(work.app)
 app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

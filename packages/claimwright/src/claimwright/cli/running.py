@@ -126,6 +126,19 @@ def _in_our_words(error: DBAPIError | OSError) -> ClaimwrightError | None:
     return None
 
 
+async def check_schema(settings: Settings, addresses: Addresses) -> None:
+    """See that the database can be reached and has this version's schema.
+
+    Raises:
+        DatabaseUnavailableError: one of them is not so.
+    """
+
+    async def nothing(_runtime: Runtime) -> None:
+        """There is nothing else to do."""
+
+    await _run(nothing, settings, addresses)
+
+
 async def require_schema(runtime: Runtime) -> None:
     """See that the database has this version's schema.
 

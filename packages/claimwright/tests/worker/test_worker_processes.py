@@ -1,0 +1,97 @@
+"""Real worker processes on a real broker: killed, told to end, and robbed of their messages."""
+
+import signal
+from datetime import timedelta
+
+import pytest
+
+from support.programs import claimwright_command, running
+from support.sites import DAY, SWEPT, Site
+
+RAIN = ["0.6", "0.6", "0.9"]
+CLAIMS_OF_RAIN = 2
+ALL_HANDED_ON = "SELECT bool_and(handed_on_generation = generation) FROM work_requests"
+FINISHED = "SELECT bool_and(finished_generation = generation) FROM work_requests WHERE kind = $1"
+swept = pytest.mark.parametrize("settings_of_site", [SWEPT], ids=["swept"])
+
+
+async def claims_of(site: Site, *numbers: str) -> list[int]:
+    return [len(await site.world.claims(number)) for number in numbers]
+
+
+async def test_a_child_that_is_killed_in_the_middle_of_its_task_loses_nothing(site: Site) -> None:
+    """Nobody sweeps: its message goes back to the queue, because it is acknowledged late."""
+    await site.world.insure({"A": 100_000, "B": 100_000})
+    with site.worker() as worker:
+        async with site.relay():
+            async with site.policy_held("A") as holder:
+                await site.world.rain(DAY, RAIN)
+                await site.waits_for(holder)
+                (child,) = worker.children()
+                child.kill()
+                worker.saw("WorkerLostError")
+            await site.drained()
+    assert await site.is_clean()
+    assert await claims_of(site, "A", "B") == [CLAIMS_OF_RAIN] * 2
+
+
+@swept
+async def test_a_machine_that_dies_in_the_middle_of_a_task_loses_nothing(site: Site) -> None:
+    await site.world.insure({"A": 100_000})
+    async with site.relay():
+        async with site.policy_held("A") as holder:
+            with site.worker() as worker:
+                await site.world.rain(DAY, RAIN)
+                await site.waits_for(holder)
+                worker.kill_all()
+        with site.worker():
+            await site.drained()
+    assert await site.is_clean()
+    assert await claims_of(site, "A") == [CLAIMS_OF_RAIN]
+
+
+@swept
+async def test_a_broker_that_forgets_or_is_away_loses_nothing(site: Site) -> None:
+    """After it is back, everything is done without anybody's help."""
+    await site.world.insure({"A": 100_000})
+    await site.world.rain(DAY, RAIN)
+    async with site.relay():
+        await site.until(ALL_HANDED_ON)
+    site.broker.empty()
+    with site.worker() as worker:
+        async with site.relay():
+            await site.drained()
+            site.broker.stop()
+            await site.world.rain(DAY + timedelta(days=1), RAIN)
+            worker.saw("consumer: Cannot connect to")
+            site.broker.start()
+            await site.drained()
+    assert await site.is_clean()
+    assert await claims_of(site, "A") == [2 * CLAIMS_OF_RAIN]
+
+
+async def test_a_worker_that_is_told_to_end_finishes_its_task_first(site: Site) -> None:
+    await site.world.insure({"A": 100_000})
+    await site.world.rain(DAY, RAIN)
+    await site.world.calculate()
+    await site.world.rain(DAY + timedelta(days=1), RAIN)
+    await site.runtime.engine.dispose()
+    with site.worker(CLAIMWRIGHT_LOG_FORMAT="json") as worker:
+        async with site.relay():
+            async with site.policy_held("A") as holder:
+                await site.waits_for(holder)
+                worker.signal(signal.SIGTERM)
+                worker.saw("Warm shutdown")
+            assert worker.ended() == 0
+            assert await site.fetch(FINISHED, "calculate")
+            await site.drained()
+    assert await site.is_clean()
+    assert await claims_of(site, "A") == [2 * CLAIMS_OF_RAIN]
+
+
+async def test_the_relay_ends_with_0_when_it_is_told_to(site: Site) -> None:
+    with running(claimwright_command("beat"), site.environment) as relay:
+        relay.saw("relay outcome=begun")
+        relay.signal(signal.SIGTERM)
+        assert relay.ended() == 0
+    assert "outcome=ended" in relay.output
