@@ -29,6 +29,7 @@ from claimwright.storage.claims import Claim, Provenance
 from claimwright.storage.database import Driver, driver_transaction
 from claimwright.storage.policies import read_policy
 from claimwright.storage.transients import DATABASE_ERRORS, sqlstate_of
+from claimwright.tracing import span
 
 __all__ = [
     "ENGINE_VERSION",
@@ -95,8 +96,11 @@ class PolicyCalculation:
         if isinstance(database, AsyncSession) and database.in_transaction():
             raise SessionInUseError("the session is already in a transaction; commit or pass none")
         task = _Task(policy_id, target_date, uuid4())
-        async with self.take_lease(redis_client, lease_key(policy_id, target_date), options):
-            claims = await self._until_done(database, task)
+        with span("calculate policy", policy=policy_id, day=target_date) as tell:
+            tell(calculation_id=task.id)
+            async with self.take_lease(redis_client, lease_key(policy_id, target_date), options):
+                claims = await self._until_done(database, task)
+            tell(claims=len(claims))
         for claim in claims:
             CLAIMS_CREATED.labels(claim.tier_level).inc()
         return claims
