@@ -1,6 +1,7 @@
 """Run workers under every order of their requests that matters, on real servers."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from contention.model.schedules import Schedule
@@ -90,26 +91,21 @@ async def explore(
     """
     __tracebackhide__ = True  # pytest shows where a test explores, not how that is done
     surroundings = ambient()
-    judge = SerialJudge(leave_out) if invariant is None else InvariantJudge(invariant)
-    expected = may_raise if isinstance(may_raise, tuple) else (may_raise,)
-    exploration = Exploration(
-        {f"w{number}": _name(worker) for number, worker in enumerate(workers, start=1)}
-    )
-    bounds = bounds or Bounds()
     job = _Job(
         workers,
         setup,
-        judge,
+        SerialJudge(leave_out) if invariant is None else InvariantJudge(invariant),
         _servers(servers, surroundings, workers),
         scheduler or ExhaustiveScheduler(),
-        expected,
-        bounds,
-        exploration,
+        may_raise if isinstance(may_raise, tuple) else (may_raise,),
+        leases_age,
+        limits_fire,
+        bounds or Bounds(),
+        Exploration({f"w{number}": _name(worker) for number, worker in enumerate(workers, 1)}),
         surroundings,
-        leases_age=leases_age,
-        limits_fire=limits_fire,
     )
-    broken_off = await OwnThread(job.search, bounds.silence_seconds, job.forsake).run()
+    exploration = job.exploration
+    broken_off = await OwnThread(job.search, job.bounds.silence_seconds, job.forsake).run()
     if broken_off:
         exploration.verdict = Verdict(VerdictKind.UNKNOWN, reason=broken_off)
     surroundings.ended(exploration)
@@ -119,86 +115,72 @@ async def explore(
     return exploration
 
 
+@dataclass(slots=True)
 class _Job:
-    """A search, from beginning to end."""
+    """A search, from beginning to end: what `explore` was given, and where it is told."""
 
-    def __init__(  # noqa: PLR0917 - all that `explore` was given
-        self,
-        workers: Sequence[Body],
-        setup: Setup | None,
-        judge: Judge,
-        servers: Servers,
-        scheduler: Scheduler,
-        may_raise: tuple[type[BaseException], ...],
-        bounds: Bounds,
-        exploration: Exploration,
-        surroundings: Ambient,
-        *,
-        leases_age: bool,
-        limits_fire: bool,
-    ) -> None:
-        self._workers = workers
-        self._setup = setup
-        self._judge = judge
-        self._servers = servers
-        self._scheduler = scheduler
-        self._may_raise = may_raise
-        self._bounds = bounds
-        self._exploration = exploration
-        self._surroundings = surroundings
-        self._leases_age = leases_age
-        self._limits_fire = limits_fire
-        self._start: Start | None = None
+    workers: Sequence[Body]
+    setup: Setup | None
+    judge: Judge
+    servers: Servers
+    scheduler: Scheduler
+    may_raise: tuple[type[BaseException], ...]
+    leases_age: bool
+    limits_fire: bool
+    bounds: Bounds
+    exploration: Exploration
+    surroundings: Ambient
+    start: Start | None = None
 
     def forsake(self) -> None:
         """End what can be ended while the search hangs; call it from any thread."""
-        if self._start is not None:
-            self._start.forsake()
+        if self.start is not None:
+            self.start.forsake()
 
     async def search(self, loop: VirtualClockLoop) -> None:
         """Search to the end."""
-        admin = await connect(self._servers, "postgres")
+        admin = await connect(self.servers, "postgres")
         try:
-            self._start = start = await Start.made_by(self._setup, self._servers, admin)
+            self.start = start = await Start.made_by(self.setup, self.servers, admin)
             runner = Runner(
                 loop,
-                self._servers,
+                self.servers,
                 start,
-                self._workers,
-                self._bounds.silence_seconds,
-                leases_age=self._leases_age,
-                limits_fire=self._limits_fire,
-                ends_age=isinstance(self._judge, InvariantJudge),
+                self.workers,
+                self.bounds.silence_seconds,
+                leases_age=self.leases_age,
+                limits_fire=self.limits_fire,
+                ends_age=isinstance(self.judge, InvariantJudge),
             )
-            search = Search(runner, self._judge, self._may_raise, self._bounds, self._exploration)
+            search = Search(runner, self.judge, self.may_raise, self.bounds, self.exploration)
             await search.complete(*self._schedules())
-            if not self._leases_age:
-                self._exploration.notes.append(_AGELESS)
-            if not self._limits_fire:
-                self._exploration.notes.append(_LIMITLESS)
+            if not self.leases_age:
+                self.exploration.notes.append(_AGELESS)
+            if not self.limits_fire:
+                self.exploration.notes.append(_LIMITLESS)
             self._keep()
         finally:
-            if self._start is not None:
-                await self._start.close()
+            if self.start is not None:
+                await self.start.close()
             await drop(admin)
             await admin.close()
 
     def _schedules(self) -> tuple[Scheduler, Sequence[Schedule]]:
         """The scheduler, and what failed before."""
-        around = self._surroundings
+        around = self.surroundings
         if around.replay is not None:
             return ReplayScheduler(around.replay), ()
-        return self._scheduler, around.memory.recall(around.name) if around.memory else ()
+        return self.scheduler, around.memory.recall(around.name) if around.memory else ()
 
     def _keep(self) -> None:
         """Remember a failure for the next time; forget those of a search that is green."""
-        memory, name = self._surroundings.memory, self._surroundings.name
-        if memory is None or self._surroundings.replay is not None:
+        memory, name = self.surroundings.memory, self.surroundings.name
+        if memory is None or self.surroundings.replay is not None:
             return
-        if self._exploration.verdict.is_green:
+        if self.exploration.verdict.is_green:
             memory.forget(name)
-        elif self._exploration.counterexample is not None:
-            memory.remember(name, self._exploration.counterexample.schedule)
+        elif self.exploration.counterexample is not None:
+            memory.remember(name, self.exploration.counterexample.schedule)
 
 
 def _servers(given: Servers | None, surroundings: Ambient, workers: Sequence[Body]) -> Servers:
