@@ -16,6 +16,7 @@ from claimwright.domain.errors import InvalidInputError, NotFoundError
 from claimwright.operations.calculate import PolicyCalculation
 from claimwright.runtime import Runtime
 from claimwright.testing import TEST_DATE, create_test_policy, create_test_risk_event
+from support.weather import World
 
 _exported = InMemorySpanExporter()
 
@@ -55,6 +56,27 @@ async def test_a_calculation_is_a_span_with_its_ids(
             "claimwright.claims": 1,
         }
     ]
+
+
+async def test_what_a_run_does_is_spans_with_their_ids(
+    fresh_runtime: Runtime, spans: InMemorySpanExporter
+) -> None:
+    world = World(fresh_runtime)
+    await world.insure({"P1": 10_000})
+    await world.rain(TEST_DATE, ["1.2"])
+    spans.clear()
+    await world.calculate()
+    (evaluated,) = facts_of(spans, "claimwright evaluate readings")
+    assert evaluated == {
+        "claimwright.region": "JFK",
+        "claimwright.requests": 1,
+        "claimwright.days": 2,
+        "claimwright.finished": 1,
+    }
+    (chunk,) = facts_of(spans, "claimwright calculate chunk")
+    (claim,) = await world.claims("P1")
+    assert chunk["claimwright.calculation_id"] == str(claim.calculation_id)
+    assert (chunk["claimwright.chunk"], chunk["claimwright.claims"]) == (1, 1)
 
 
 async def test_an_error_is_recorded_in_its_span(

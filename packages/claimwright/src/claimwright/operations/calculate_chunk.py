@@ -22,6 +22,7 @@ from claimwright.storage.database import Driver
 from claimwright.storage.groups import Group
 from claimwright.storage.products import read_terms, terms_fault
 from claimwright.storage.standings import holds_claims_of
+from claimwright.tracing import span
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -110,7 +111,10 @@ async def calculate_chunk(
         parts: of the transaction; by default all of them.
     """
     attempt = _Attempt(key, give_way, parts or ChunkParts())
-    report = await retried_by_driver(runtime, attempt.run)
+    request_id, generation, number = key
+    with span("calculate chunk", request=request_id, generation=generation, chunk=number) as tell:
+        report = await retried_by_driver(runtime, attempt.run)
+        tell(calculation_id=report.calculation_id, policies=report.policies, claims=report.claims)
     if attempt.settled is not None:
         attempt.settled.count()
     return report

@@ -25,6 +25,7 @@ from claimwright.storage.groups import (
 from claimwright.storage.requests import PendingRequest, finish_requests
 from claimwright.storage.risk_events import IndexGroup
 from claimwright.storage.unusable import ROW_FAULTS, fault_of
+from claimwright.tracing import span
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,13 @@ async def evaluate_requests(
 
     days = incomplete = 0
     faults: dict[HeldGroup, str] = {}
-    for group in await retried(runtime, held):
-        evaluated = await _evaluate(runtime, group, _touched(group, requests), faults)
-        days += evaluated.days
-        incomplete += evaluated.incomplete
-    finished = 0 if faults else await retried_by_driver(runtime, finish)
+    with span("evaluate readings", region=region, requests=len(requests)) as tell:
+        for group in await retried(runtime, held):
+            evaluated = await _evaluate(runtime, group, _touched(group, requests), faults)
+            days += evaluated.days
+            incomplete += evaluated.incomplete
+        finished = 0 if faults else await retried_by_driver(runtime, finish)
+        tell(days=days, finished=finished)
     return EvaluatedRequests(days, incomplete, finished, faults)
 
 

@@ -23,6 +23,7 @@ from claimwright.operations.transactions import retried
 from claimwright.runtime import Runtime
 from claimwright.storage.handing_on import HandedOn, give_back, take_stuck, take_waiting
 from claimwright.storage.requests import RequestKind
+from claimwright.tracing import span
 
 #: Requests of one message. A calculation is cut into chunks by whoever takes it.
 MESSAGE_SIZE: Final = {
@@ -91,8 +92,10 @@ async def hand_on(runtime: Runtime, broker: Broker) -> Round:
         return stuck, waiting
 
     stuck, waiting = await retried(runtime, take)
-    await send_out(runtime, broker, [*stuck, *waiting])
     count = len(stuck) + len(waiting)
+    if count:
+        with span("hand on", requests=count, stuck=len(stuck)):
+            await send_out(runtime, broker, [*stuck, *waiting])
     return Round(count, len(stuck), is_full=count >= settings.relay_batch)
 
 
