@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Final, NamedTuple
+from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,15 +22,17 @@ from claimwright.operations.evaluate_request import evaluate_group, evaluate_req
 from claimwright.operations.plan_work import plan
 from claimwright.operations.run_reports import Failure, RunReport, Scope
 from claimwright.operations.scopes import RequestsInScope, groups_in_scope, requests_in_scope
-from claimwright.operations.transactions import retried, transaction
+from claimwright.operations.transactions import retried, retried_by_driver, transaction
 from claimwright.runtime import Runtime
 from claimwright.storage.chunks import ChunkKey
+from claimwright.storage.database import Driver
 from claimwright.storage.groups import Group, HeldGroup, held_groups, known_instants, require_known
 from claimwright.storage.requests import (
     PendingRequest,
     RequestKind,
     pending_page,
     request_days_again,
+    still_pending,
 )
 from claimwright.storage.transients import DATABASE_ERRORS, is_transient, sqlstate_of
 from claimwright.storage.unusable import ROW_FAULTS, UnusableRecord, fault_of, find_unusable
@@ -154,12 +157,13 @@ class _Run:
         found = 0
         async for page in self._pages(RequestKind.EVALUATE):
             found += await self._evaluate(in_scope.evaluations(page))
+        # Policies before events: who is new gets a limit used up by the earliest of them.
+        async for page in self._pages(RequestKind.POLICY):
+            found += await self._policies(in_scope, page, is_first=is_first)
         async for page in self._pages(RequestKind.CALCULATE):
             async with transaction(self._runtime) as connection:
                 calculations = await in_scope.calculations(connection, page)
             found += await self._calculate(calculations)
-        async for page in self._pages(RequestKind.POLICY):
-            found += await self._policies(in_scope, page, is_first=is_first)
         return found
 
     async def _pages(self, kind: RequestKind) -> AsyncIterator[list[PendingRequest]]:
@@ -188,7 +192,9 @@ class _Run:
 
         async def evaluate(of_one: list[PendingRequest]) -> None:
             nonlocal done
-            evaluated = await evaluate_requests(self._runtime, of_one)
+            if not (asked := await self._still_asked(of_one)):
+                return
+            evaluated = await evaluate_requests(self._runtime, asked)
             self._report.days_evaluated += evaluated.days
             self._report.days_incomplete += evaluated.incomplete
             self._report.requests_finished += evaluated.requests_finished
@@ -199,8 +205,17 @@ class _Run:
             done += len(of_one)
             self._notify("Evaluating readings", done, len(requests))
 
-        await at_once(self._workers, together.values(), evaluate)
+        # Each run in an order of its own, so that two of them seldom do the same.
+        shuffled = sorted(together.values(), key=lambda _: uuid4())
+        await at_once(self._workers, shuffled, evaluate)
         return len(requests)
+
+    async def _still_asked(self, requests: Sequence[PendingRequest]) -> list[PendingRequest]:
+        async def read(connection: Driver) -> set[int]:
+            return await still_pending(connection, requests)
+
+        asked = await retried_by_driver(self._runtime, read)
+        return [request for request in requests if request.id in asked]
 
     def _leave_out(self, group: HeldGroup, fault: str) -> None:
         """Name a group with a row, stored past the guards, that its evaluation stumbled over."""
@@ -307,6 +322,8 @@ class _Run:
         report.days_evaluated += done.days_evaluated
         report.days_incomplete += done.days_incomplete
         report.terms += done.policies
+        report.chunks += done.batches
+        report.contended += done.contended
         report.claims += done.claims
         report.requests_finished += done.requests_finished
         by_policy = {request.policy_id: request for request in requests}

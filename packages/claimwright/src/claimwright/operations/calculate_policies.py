@@ -31,7 +31,9 @@ from claimwright.storage.standings import (
 )
 
 #: Of one transaction: policies, and policies times the dates on which events can concern them.
-MOST_POLICIES: Final = 5_000
+MOST_POLICIES: Final = 2_000
+FEWEST_POLICIES: Final = 10
+_SHARES: Final = 16
 MOST_POLICY_DATES: Final = 20_000
 
 
@@ -43,6 +45,8 @@ class PoliciesReport:
         policies: how many were locked and looked at.
         calculations: policies and dates of theirs on which events lie.
         claims: how many were stored.
+        batches: transactions in which that was done.
+        contended: of these, those that gave way in part, or wholly, to somebody else.
         requests_finished: how many were not asked for again meanwhile.
         days_evaluated: local days of groups that were new to their readings.
         days_incomplete: of these, days that settle at their close and still miss readings.
@@ -52,6 +56,8 @@ class PoliciesReport:
     policies: int = 0
     calculations: int = 0
     claims: int = 0
+    batches: int = 0
+    contended: int = 0
     requests_finished: int = 0
     days_evaluated: int = 0
     days_incomplete: int = 0
@@ -126,7 +132,8 @@ async def calculate_policies(
     work = _Batches(
         runtime, by_policy, span, days is None, give_way, parts or PolicyParts(), report
     )
-    waiting = batches([one for one, _ in sound], lambda one: sizes.get(one.group.key, 0))
+    members = [one for one, _ in sound]
+    waiting = batches(members, lambda one: sizes.get(one.group.key, 0), _policies_each(members))
 
     async def pay(members: list[Members]) -> None:
         await work.run(members)
@@ -137,7 +144,7 @@ async def calculate_policies(
 
 
 def batches(
-    members: Iterable[Members], dates_of: Callable[[Members], int]
+    members: Iterable[Members], dates_of: Callable[[Members], int], policies_each: int
 ) -> Iterator[list[Members]]:
     """The policies again, in lists that are small enough for one transaction."""
     batch: list[Members] = []
@@ -145,7 +152,7 @@ def batches(
     for one in members:
         dates, place = max(1, dates_of(one)), 0
         while place < len(one.ids):
-            room = min(MOST_POLICIES - policies, (MOST_POLICY_DATES - policy_dates) // dates)
+            room = min(policies_each - policies, (MOST_POLICY_DATES - policy_dates) // dates)
             if room <= 0 and batch:
                 yield batch
                 batch, policies, policy_dates = [], 0, 0
@@ -157,6 +164,12 @@ def batches(
             policy_dates += len(part) * dates
     if batch:
         yield batch
+
+
+def _policies_each(members: Iterable[Members]) -> int:
+    """Few enough in a transaction that several workers have something to do."""
+    policies = sum(len(one.ids) for one in members)
+    return min(MOST_POLICIES, max(FEWEST_POLICIES, policies // _SHARES))
 
 
 def _usable(
@@ -190,6 +203,8 @@ class _Batches:
         paid.settled.count()
         report, settled = self.report, paid.settled
         report.policies += paid.policies
+        report.batches += 1
+        report.contended += paid.contended
         report.calculations += settled.calculations
         report.claims += settled.claims.total()
         report.requests_finished += paid.requests_finished
@@ -204,14 +219,14 @@ class _Batches:
         asked = await still_pending(connection, [self.by_policy[number] for number in locked])
         ours = {number for number in locked if self.by_policy[number].id in asked}
         if not ours:
-            return _Paid(0, Settled(), 0)
+            return _Paid(0, Settled(), 0, len(locked) < len(ids))
         rest = [
             Members(one.group, [number for number in one.ids if number in ours]) for one in members
         ]
         settled = await self.parts.settle(connection, rest, self.span, uuid4())
         done = [self.by_policy[number] for number in sorted(ours - settled.unpaid)]
         finished = await self.parts.finish(connection, done) if self.finishes and done else 0
-        return _Paid(len(ours), settled, finished)
+        return _Paid(len(ours), settled, finished, len(locked) < len(ids))
 
 
 class _Paid(NamedTuple):
@@ -220,3 +235,4 @@ class _Paid(NamedTuple):
     policies: int
     settled: Settled
     requests_finished: int
+    contended: bool

@@ -53,7 +53,7 @@ class RunReport:
         calculations: policies and dates of theirs that were calculated because of events.
         terms: policies whose whole term was calculated because they were stored or changed.
         chunks: transactions in which that was done.
-        contended: chunks at which another worker was first, so that they were put off.
+        contended: of these, those that were put off because another worker was at them.
         claims: claims this run created.
         requests_finished: requests that are no longer pending.
         failures: requests that are still to do.
