@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockNotOwnedError
 
-from contention.wire.servers import Links
+from contention.explore import Exploration, NotGreenError, explore
+from contention.wire.servers import Links, Servers
+from contention.wire.workers import Body
 
 Program = Callable[[Links], Awaitable[object]]
 if TYPE_CHECKING:
@@ -26,6 +28,14 @@ async def database(links: Links) -> "AsyncIterator[Connection]":
         yield connection
     finally:
         await connection.close()
+
+
+async def found_by(servers: Servers, *workers: Body, **options: Any) -> Exploration:  # noqa: ANN401 - as `explore` takes them
+    """What an exploration finds from two accounts on, whatever its verdict."""
+    try:
+        return await explore(*workers, **{"setup": two_accounts, "servers": servers, **options})
+    except NotGreenError as error:
+        return error.exploration
 
 
 async def two_accounts(links: Links) -> None:

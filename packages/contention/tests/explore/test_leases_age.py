@@ -6,13 +6,12 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from contention.explore import Exploration, NotGreenError, explore
+from contention.explore import explore
 from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Link
 from contention.model.verdicts import VerdictKind
 from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.schedulers.replay import ReplayScheduler
-from contention.schedulers.scheduler import Scheduler
 from contention.wire.servers import Links, Servers
 
 from .programs import (
@@ -24,6 +23,7 @@ from .programs import (
     add_one_locked,
     add_one_under_a_redis_lock,
     database,
+    found_by,
     one_order,
     two_accounts,
 )
@@ -33,28 +33,6 @@ LEASE_SECONDS = 60.0
 
 async def always(_links: Links) -> None:
     pass
-
-
-async def found_by(
-    servers: Servers,
-    *workers: Program,
-    invariant: Program,
-    scheduler: Scheduler | None = None,
-    may_raise: tuple[type[BaseException], ...] = (),
-    leases_age: bool = True,
-) -> Exploration:
-    try:
-        return await explore(
-            *workers,
-            setup=two_accounts,
-            invariant=invariant,
-            servers=servers,
-            scheduler=scheduler,
-            may_raise=may_raise,
-            leases_age=leases_age,
-        )
-    except NotGreenError as error:
-        return error.exploration
 
 
 async def test_a_lease_that_is_all_there_is_does_not_protect(servers: Servers) -> None:

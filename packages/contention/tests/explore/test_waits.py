@@ -2,22 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
 from redis.asyncio import Redis
 
-from contention.explore import Bounds, Exploration, NotGreenError, explore
+from contention.explore import Bounds, Exploration
 from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Blocker, Effect, Step
 from contention.model.verdicts import VerdictKind
 from contention.schedulers.replay import ReplayScheduler
-from contention.schedulers.scheduler import Scheduler
 from contention.search.start import RUN
 from contention.wire.own_connections import connect_postgres
 from contention.wire.servers import Links, Servers
 
+from . import programs
 from .programs import (
     Program,
     add_one_locked,
@@ -25,7 +26,6 @@ from .programs import (
     database,
     order_under_a_unique_key,
     redis_lock,
-    two_accounts,
 )
 
 
@@ -66,25 +66,11 @@ def in_order(*names: str) -> ReplayScheduler:
     return ReplayScheduler(Schedule(tuple(map(Choice, names))))
 
 
-async def found_by(
-    servers: Servers,
-    *workers: Program,
-    scheduler: Scheduler | None = None,
-    invariant: Program = always,
-    may_raise: tuple[type[BaseException], ...] = (),
-) -> Exploration:
-    try:
-        return await explore(
-            *workers,
-            setup=two_accounts,
-            invariant=invariant,
-            servers=servers,
-            scheduler=scheduler,
-            may_raise=may_raise,
-            bounds=Bounds(silence_seconds=1.0),
-        )
-    except NotGreenError as error:
-        return error.exploration
+async def found_by(servers: Servers, *workers: Program, **options: Any) -> Exploration:  # noqa: ANN401 - as `explore` takes them
+    bounds = Bounds(silence_seconds=1.0)
+    return await programs.found_by(
+        servers, *workers, **{"invariant": always, "bounds": bounds, **options}
+    )
 
 
 def steps_of(found: Exploration) -> tuple[Step, ...]:

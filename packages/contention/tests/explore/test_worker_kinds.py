@@ -9,37 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from contention.explore import Bounds, Exploration, NotGreenError, explore
+from contention.explore import Bounds
 from contention.model.steps import Effect
 from contention.model.verdicts import VerdictKind
-from contention.schedulers.scheduler import Scheduler
 from contention.wire.servers import Links, Servers
 from contention.wire.workers import Body, WorkerFailedError, process
 
 from . import worker_programs as programs
-from .programs import Program, accounts_hold, add_one, two_accounts
-
-
-async def found_by(
-    servers: Servers,
-    *workers: Body,
-    invariant: Program,
-    may_raise: tuple[type[BaseException], ...] = (),
-    bounds: Bounds | None = None,
-    scheduler: Scheduler | None = None,
-) -> Exploration:
-    try:
-        return await explore(
-            *workers,
-            setup=two_accounts,
-            invariant=invariant,
-            servers=servers,
-            may_raise=may_raise,
-            bounds=bounds,
-            scheduler=scheduler,
-        )
-    except NotGreenError as broken:
-        return broken.exploration
+from .programs import accounts_hold, add_one, found_by
 
 
 async def test_a_lost_update_of_two_threads_is_found(servers: Servers) -> None:
