@@ -12,7 +12,7 @@ export PIP_PROGRESS_BAR ?= off
 SOURCES := $(shell find packages/*/src packages/*/pyproject.toml -type f -not -path '*/__pycache__/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports unit prove bench docs lock clean
+.PHONY: help setup demo test lint types imports unit prove test-rabbitmq bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ unit: setup ## pytest on real PostgreSQL and Valkey
 
 prove: setup ## The longer proofs: larger property tests, seeded bugs under more schedules
 	CLAIMWRIGHT_TEST_PROFILE=prove $(PYTEST) -m "prove or not prove"
+
+# RUNLEVEL=1 keeps the package from starting a server of its own.
+test-rabbitmq: setup ## The tests of workers on RabbitMQ, which Debian's package brings where it is missing
+	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || { apt-get update -qq && \
+	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rabbitmq-server; }
+	CLAIMWRIGHT_TEST_BROKER=rabbitmq $(PYTEST) -m "prove or not prove" packages/claimwright/tests/worker
 
 bench: setup ## Benchmarks, each beside its peer, printed as ratios
 	@for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

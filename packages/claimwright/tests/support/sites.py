@@ -13,7 +13,7 @@ from claimwright.operations.hand_on import Broker as MessageBroker
 from claimwright.operations.verify import Verdict, verify
 from claimwright.runtime import Runtime
 from claimwright.worker.broker import CeleryBroker
-from claimwright.worker.celery_app import configuration
+from claimwright.worker.celery_app import make_app
 from claimwright.worker.relay import Relay
 from support.brokers import Broker
 from support.databases import Connection, Connections
@@ -52,9 +52,7 @@ class Site:
 
     def celery(self) -> Celery:
         """A Celery app that is configured as the workers', for messages of the test's own."""
-        app = Celery("test", set_as_current=False)
-        app.conf.update(configuration(self.runtime.settings, self.runtime.addresses))
-        return app
+        return make_app(self.runtime.settings, self.runtime.addresses)
 
     @contextmanager
     def worker(self, *arguments: str, ready: bool = True, **environment: str) -> Iterator[Program]:

@@ -19,16 +19,18 @@ from claimwright.storage.requests import RequestKind
 
 CHANNEL: Final = "claimwright_work"
 """What the database notifies when requests were written."""
-#: What was handed on and will read the newest generation by itself, so that handing it on once more
-#: would only make work twice: a message that nobody has begun, and a day with chunks to do.
+#: What is looked after and will be done in its newest generation, so that handing it on once more
+#: would only make work twice: a message that nobody has begun, whoever has begun the newest
+#: generation, and a day with chunks to do. Not for ever: a message may be lost, a worker die.
 _UNDER_WAY: Final = """
-    handed_on_at > now() - make_interval(secs => :stuck_after_seconds)
-    AND finished_generation < handed_on_generation AND dead_generation < handed_on_generation
-    AND (attempted_generation < handed_on_generation
-         OR EXISTS (SELECT FROM work_chunks c
-                    WHERE c.request_id = work_requests.id AND c.finished_at IS NULL
-                      AND c.generation >= work_requests.handed_on_generation))
-"""
+    dead_generation < handed_on_generation AND finished_generation < handed_on_generation
+    AND (attempted_generation < handed_on_generation AND handed_on_at > {since}
+         OR attempted_generation = generation AND attempted_at > {since}
+         OR handed_on_at > {since} AND EXISTS (
+                SELECT FROM work_chunks c
+                WHERE c.request_id = work_requests.id AND c.finished_at IS NULL
+                  AND c.generation >= work_requests.handed_on_generation))
+""".format(since="now() - make_interval(secs => :stuck_after_seconds)")
 _TAKE: Final = """
     WITH taken AS MATERIALIZED (
         SELECT id FROM work_requests WHERE {which}
@@ -40,8 +42,8 @@ _TAKE: Final = """
 """
 _WAITING: Final = text(
     _TAKE.format(
-        which="handed_on_generation < generation AND finished_generation < generation "
-        f"AND NOT ({_UNDER_WAY})",
+        which=f"""handed_on_generation < generation AND finished_generation < generation
+            AND dead_generation < generation AND NOT coalesce({_UNDER_WAY}, false)""",
         order="requested_at",
     )
 )
@@ -62,8 +64,8 @@ _STUCK: Final = text(
 )
 _OF_DAY: Final = text(
     _TAKE.format(
-        which="kind = 'calculate' AND day = :day AND finished_generation < generation "
-        "AND handed_on_generation < generation",
+        which="""kind = 'calculate' AND day = :day AND handed_on_generation < generation
+            AND finished_generation < generation AND dead_generation < generation""",
         order="requested_at",
     )
 )

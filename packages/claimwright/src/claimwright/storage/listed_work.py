@@ -37,7 +37,7 @@ _LISTED: Final = text(
 )
 _REVIVE: Final = """
     UPDATE work_requests SET dead_generation = 0, failure = '', attempts = 0,
-        handed_on_generation = 0, handed_on_at = NULL
+        attempted_at = NULL, handed_on_generation = 0, handed_on_at = NULL
     WHERE id = ANY(:ids) AND finished_generation < generation {which}
     RETURNING id
 """

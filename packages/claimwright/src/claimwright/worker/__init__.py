@@ -13,9 +13,11 @@ from claimwright.worker.tasks import (
     evaluate_readings_task,
     plan_day_task,
 )
+from claimwright.worker.traces import begin_traces
 
 __all__ = [
     "app",
+    "begin_traces",
     "calculate_all_claims_for_date",
     "calculate_day_task",
     "calculate_policies_task",

@@ -19,6 +19,7 @@ from claimwright.worker.broker import CeleryBroker
 from claimwright.worker.celery_app import app
 from claimwright.worker.logs import log, write_to_standard_error
 from claimwright.worker.relay import Relay
+from claimwright.worker.traces import begin_traces
 
 _RESTART_SECONDS: Final = 5.0
 _END_SECONDS: Final = 15.0
@@ -57,6 +58,7 @@ def _relay_until_the_worker_ends() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's, which ends us in turn
     settings = load_settings()
     write_to_standard_error(settings)
+    begin_traces(settings)
     with ExitStack() as stack:
         addresses = reach_servers(settings, stack)
 

@@ -11,6 +11,7 @@ from claimwright.worker.celery_app import app
 from claimwright.worker.exposition import metrics_served, share_metrics_between_processes
 from claimwright.worker.logs import write_to_standard_error
 from claimwright.worker.relay import Relay
+from claimwright.worker.traces import begin_traces, follow_messages_if_asked
 
 __all__ = [
     "metrics_served",
@@ -32,7 +33,9 @@ def run_worker(pool: str, concurrency: int | None, level: str) -> bool:
 
     Raises:
         KeyboardInterrupt: Ctrl-C told it.
+        InvalidInputError: traces are asked for, and OpenTelemetry is not installed.
     """
+    follow_messages_if_asked()
     told: list[str] = []
 
     def on_shutting_down(sig: str, **_: Any) -> None:  # noqa: ANN401 - Celery's signal
@@ -59,4 +62,5 @@ def run_worker(pool: str, concurrency: int | None, level: str) -> bool:
 
 async def run_relay(runtime: Runtime) -> None:
     """Run the relay until SIGTERM."""
+    begin_traces(runtime.settings)
     await Relay(runtime, CeleryBroker(app)).run(stopped_by_signals())
