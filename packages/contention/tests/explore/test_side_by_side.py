@@ -1,10 +1,11 @@
 """A worker that asks for several things at the same time: every order of them is run."""
 
 import asyncio
+import re
 from contextlib import suppress
-from threading import Barrier, Thread
 
 import psycopg
+from psycopg.generators import fetch_many
 from redis.asyncio import Redis
 
 from contention.explore import Bounds, Exploration, NotGreenError, explore
@@ -175,25 +176,16 @@ async def test_what_is_let_go_unanswered_leaves_no_order_out(servers: Servers) -
     assert {frozenset({1}), frozenset({2})} <= ends
 
 
-async def test_two_threads_of_one_worker_make_no_verdict_legal(servers: Servers) -> None:
+async def test_a_thread_that_asks_for_two_things_makes_no_verdict_legal(servers: Servers) -> None:
     def ask(links: Links) -> None:
-        def look() -> None:
-            # Whoever waits when the run is over is cut off.
-            with (
-                suppress(psycopg.OperationalError),
-                psycopg.connect(links.postgres_url, autocommit=True) as connection,
-            ):
-                met.wait()
-                connection.execute("SELECT 1")
-
-        met = Barrier(2)
-
-        threads = [Thread(target=look) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        connections = [psycopg.connect(links.postgres_url, autocommit=True) for _ in range(2)]
+        for connection in connections:
+            connection.pgconn.send_query(b"SELECT 1")
+        for connection in connections:
+            connection.wait(fetch_many(connection.pgconn))
+            connection.close()
 
     found = await found_by(servers, ask)
+    # In some run it may have asked for the second thing too late to be seen with the first.
     assert found.verdict.kind is UNKNOWN
-    assert "the other orders of what w1 asks at the same time" in found.verdict.reason
+    assert re.search("what w1 asks at the same time|the same schedule", found.verdict.reason)

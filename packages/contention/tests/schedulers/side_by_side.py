@@ -130,7 +130,7 @@ class World:
         worker = self.workers[at]
         queue = self.queues.setdefault(lock, [])
         queue.append((at, lane, worker.phase))
-        touched = touching(Mode.ACQUIRE, f"lock {lock}")
+        touched = _touched(lock, Mode.ACQUIRE)
         if len(queue) == 1:
             return Effect(touched.joined([worker.answered(lane)]))
         worker.waiting.add(lane)
@@ -142,7 +142,7 @@ class World:
         if not queue or queue[0][0] != by:
             return Effect(NOTHING)
         del queue[0]
-        touched = touching(Mode.RELEASE, f"lock {lock}")
+        touched = _touched(lock, Mode.RELEASE)
         while queue:
             at, lane, phase = queue[0]
             if self.workers[at].phase == phase and lane in self.workers[at].waiting:
@@ -166,6 +166,11 @@ class World:
                 for worker in self.workers
             ),
         )
+
+
+def _touched(lock: str, mode: Mode) -> Footprint:
+    """Of the lock m nothing more exact is told than that it changes, as of one with a time limit."""
+    return writes(f"lock {lock}") if lock == "m" else touching(mode, f"lock {lock}")
 
 
 class Stage:

@@ -61,8 +61,7 @@ class Actor:
     def options(self) -> dict[str, Lane]:
         """The lanes whose requests can go on, by what they are called.
 
-        Of a worker that goes on by itself one at a time is offered: what else it is about to ask is
-        not known.
+        Of a worker that goes on by itself one at a time is offered.
         """
         if self.worker.is_elsewhere:
             return {self.name: self.holding} if self.holding else {}
@@ -74,8 +73,8 @@ class Actor:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether it asks for more than one thing at a time, on several connections."""
-        return sum(lane.held is not None for lane in self.lanes) > 1
+        """Whether it goes on by itself, and asks for more than one thing at a time."""
+        return self.worker.is_elsewhere and sum(one.held is not None for one in self.lanes) > 1
 
     @property
     def waiting(self) -> list[Lane]:
@@ -84,9 +83,9 @@ class Actor:
 
     @property
     def is_parked(self) -> bool:
-        """Whether the one held request would get the answer again that the same one just got."""
-        lane = None if self.is_crowded else self.holding
-        held = lane.held if lane is not None else None
+        """Whether the request at hand would get the answer again that the same one just got."""
+        holding = [lane for lane in self.lanes if lane.held is not None]
+        held = holding[0].held if len(holding) == 1 or self.is_crowded else None
         return held is not None and self.polls.is_repeated_by(text_of(held))
 
     def wake(self) -> bool:

@@ -7,7 +7,6 @@ what it asks about.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -28,7 +27,7 @@ from contention.wire.gate import Lane, Reply, Request
 from contention.wire.hidden_words import stops_counting
 from contention.wire.leases import AGE, END, Leases, RanOutError
 from contention.wire.left_out import LeftOut
-from contention.wire.lessons import MOST_TRIES, Lessons, Poll
+from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.own_links import OwnLinks
 from contention.wire.patience import Patience
@@ -38,8 +37,10 @@ from contention.wire.recording import Recording
 from contention.wire.redis import RespFraming
 from contention.wire.redis_clients import RedisClients
 from contention.wire.servers import Servers
+from contention.wire.sources import source_of
 from contention.wire.story import Story
 from contention.wire.time_limits import TimeLimits
+from contention.wire.trials import tries_of
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body, WorkerStaysError
 from contention.wire.workers_kinds import worker_for
@@ -52,7 +53,6 @@ _END: Final = writes("end of the run")
 _STOPS_COUNTING: Final = Refused(
     "what may turn track_counts off", "by these counts the kit finds what a run has changed"
 )
-_LONGEST_TRIAL_SECONDS: Final = 2.0
 
 
 class Stage:
@@ -65,10 +65,10 @@ class Stage:
         links: the workers' own, behind gates.
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
         leases_age: whether a time-out of a Redis key may fire at any moment.
-        limits_fire: whether a time limit of a wait may fire while others can go on.
-        vocabulary: what PostgreSQL says when one does.
         ends_age: whether it may also fire after the workers have ended, as whoever looks at the
             keys then may see.
+        limits_fire: whether a time limit of a wait may fire while others can go on.
+        vocabulary: what PostgreSQL says when one does.
         lessons: what the runs before have taught.
         takes_any_order: whether a deadlock may end another worker than the one who closed it, and
             those who wait for one row may overtake one another.
@@ -83,9 +83,9 @@ class Stage:
         silence_seconds: float = 5.0,
         *,
         leases_age: bool = True,
+        ends_age: bool = False,
         limits_fire: bool = True,
         vocabulary: Vocabulary | None = None,
-        ends_age: bool = False,
         lessons: Lessons | None = None,
         takes_any_order: bool = False,
     ) -> None:
@@ -238,9 +238,7 @@ class Stage:
         if circle and not self._expiries.breaks(circle):
             return []
         holding = [actor for actor in self._actors.values() if actor.holding]
-        # Of one that goes on by itself nobody knows what else it is about to ask.
-        crowded = [one for one in holding if one.is_crowded and one.worker.is_elsewhere]
-        self._left_out.crowded.update(one.name for one in crowded)
+        self._left_out.crowded.update(one.name for one in holding if one.is_crowded)
         able = [name for one in self._patience.able(holding) for name in one.options()]
         fire = self._expiries.options(circle) if self._limits_fire or not able else []
         if holding or fire or self._expiries.are_running:
@@ -269,30 +267,8 @@ class Stage:
             raise SpoiledError(str(error)) from error
 
     async def tries_of(self, name: str) -> int | None:
-        """Let a worker that polls go on alone; how often it does before it does something else.
-
-        Returns:
-            `None` if it goes on for longer than anybody waits.
-
-        Raises:
-            StageError: the run cannot be judged.
-        """
-        actor, until = self._actors[name], time.monotonic() + _LONGEST_TRIAL_SECONDS
-        tries = actor.polls.idle
-        while actor.is_parked and name in self.options():
-            is_late = actor.worker.is_elsewhere and time.monotonic() > until
-            if tries >= MOST_TRIES or is_late:
-                return None
-            await self.step(name)
-            await self._end_wait_of(actor)
-            tries += 1
-        return tries
-
-    async def _end_wait_of(self, actor: Actor) -> None:
-        """Let a time limit fire if a worker that is tried out waits under one."""
-        own = [one for one in self._expiries.options() if worker_of(one) == actor.name]
-        if own:
-            await self.step(own[0])
+        """Let a worker that polls go on alone; see `contention.wire.trials.tries_of`."""
+        return await tries_of(self._actors[name], self, self._expiries)
 
     @property
     def has_ended(self) -> bool:
@@ -346,7 +322,7 @@ class Stage:
         self._recording.begin()
         held = lane.held
         assert held is not None  # noqa: S101 - the lane is one that holds
-        self._recording.sources[lane.name] = self._source(actor, text_of(held))
+        self._recording.sources[lane.name] = source_of(actor, text_of(held), self._actors.values())
         self._recording.goes_on(lane, held)
         lane.let_pass()
         await self._quiet.comes()
@@ -354,22 +330,6 @@ class Stage:
         # A worker that polled in vain has seen that time passed, and does not count as free.
         actor.polls.idle = actor.polls.idle + 1 if was_parked and actor.polls.period else 0
         return Effect(footprint, self._recording.moved(name), lane.is_awaiting_reply)
-
-    def _source(self, actor: Actor, text: str) -> str:
-        """Where a worker asks.
-
-        Raises:
-            StageError: another one asks, through this one's link.
-        """
-        others = [other for other in self._actors.values() if not other.is_at_rest]
-        if others and not actor.worker.has_at_hand(text):
-            for other in others:
-                if other.worker.has_at_hand(text):
-                    raise StageError(
-                        f"{other.name} uses a link of {actor.name}, for {text}: open a connection "
-                        "for each worker, from its own links, and share none between them"
-                    )
-        return actor.worker.asks_at(text)
 
     async def _age(self, option: str) -> Effect:
         assert self._leases is not None  # noqa: S101 - it gave the option
