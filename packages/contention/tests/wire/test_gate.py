@@ -1,6 +1,7 @@
 """Gates in front of real servers: what is held waits, what passes is unchanged, all is seen."""
 
 import asyncio
+import socket
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -248,6 +249,23 @@ async def test_a_gate_that_closes_leaves_no_connection(
             pass
     await watcher.close()
     connection.terminate()
+
+
+async def test_who_is_accepted_in_the_moment_of_closing_is_cut_off(
+    folder: Path, recorder: Recorder
+) -> None:
+    loop = asyncio.get_running_loop()
+    gate = Gate("w1", Address(path=str(folder / "nobody.sock")), RespFraming, recorder)
+    path = str(folder / "moment.sock")
+    await gate.listen(Address(path=path))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        # The loop looks who has come after it has begun a turn in which the closing is asked for.
+        closing: asyncio.Future[asyncio.Task[None]] = loop.create_future()
+        loop.call_soon(lambda: closing.set_result(loop.create_task(gate.close())))
+        await (await closing)
+        client.settimeout(10)
+        assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize(("path", "host"), [("", ""), ("/a", "127.0.0.1")])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from contention.wire.backends import Backend, Backends
 from contention.wire.events import Refused
+from contention.wire.farewells import Farewells
 from contention.wire.lane import Address, Framing, Keeper, Lane, Reply, Request
 
 __all__ = ["Address", "Framing", "Gate", "Keeper", "Lane", "Reply", "Request"]
@@ -58,6 +59,7 @@ class Gate:
         keeper: decides what passes.
         backends: keeps the backends of a PostgreSQL for other connections; without, each
             connection has one of its own.
+        farewells: answers those that are cut off in a transaction; without, nobody does.
 
     Attributes:
         keeper: decides what passes on the connections that are opened from now on.
@@ -71,6 +73,8 @@ class Gate:
         framing: Callable[[], Framing],
         keeper: Keeper,
         backends: Backends | None = None,
+        *,
+        farewells: Farewells | None = None,
     ) -> None:
         self.worker = worker
         self.keeper = keeper
@@ -79,6 +83,7 @@ class Gate:
         self._server = server
         self._framing = framing
         self._backends = backends
+        self._farewells = farewells
         self._listener: asyncio.Server | None = None
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -103,11 +108,22 @@ class Gate:
         """Stop listening and cut every connection, those included that were just accepted."""
         self.is_shut = True
         if self._listener is not None:
+            await self._stop_accepting(self._listener)
             self._listener.close()
         await asyncio.sleep(0)  # the loop makes the connections that it has accepted
         await self.empty()
         if self._listener is not None:
             await self._listener.wait_closed()
+
+    async def _stop_accepting(self, listener: asyncio.Server) -> None:
+        """Whoever was accepted in this turn of the loop would not find a listener that is closed.
+
+        Its side of the connection would then belong to nobody, and stay open.
+        """
+        loop = asyncio.get_running_loop()
+        for one in listener.sockets:
+            loop.remove_reader(one)
+        await asyncio.sleep(0)
 
     async def empty(self) -> None:
         """Cut every connection that there is, and go on listening."""
@@ -125,7 +141,8 @@ class Gate:
 
     def _open_lane(self) -> Lane:
         number = len(self.lanes) + 1
-        lane = Lane(self.worker, number, self._framing(), self.keeper, self._backends)
+        framing, keeper = self._framing(), self.keeper
+        lane = Lane(self.worker, number, framing, keeper, self._backends, farewells=self._farewells)
         self.lanes.append(lane)
         if self.is_shut:
             lane.close()

@@ -17,6 +17,7 @@ from contention.wire.events import (
     TlsDemanded,
     UnknownMessage,
 )
+from contention.wire.farewells import Farewells
 from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import (
     Cancel,
@@ -93,6 +94,8 @@ class Lane:
         framing: Framing,
         keeper: Keeper,
         backends: Backends | None = None,
+        *,
+        farewells: Farewells | None = None,
     ) -> None:
         self.worker = worker
         self.number = number
@@ -104,6 +107,7 @@ class Lane:
         self.has_let_go = False
         self._keeper = keeper
         self._backends = backends
+        self._farewells = farewells
         self._backend: Backend | None = None
         self._reach: Callable[[Lane], None] | None = None
         self._leaving: asyncio.Event | None = None
@@ -176,12 +180,22 @@ class Lane:
 
     async def end(self) -> None:
         """Cut the worker off; return when nothing of the session is left, or it was cut too."""
-        if self._client is not None:
-            self._client.abort()
+        self._cut_off()
         if self._is_open and self._leaving is None:
             self._leave()
         if self._is_open and self._leaving is not None:
             await self._leaving.wait()
+
+    def _cut_off(self) -> None:
+        if self._client is None:
+            return
+        is_in_transaction = self.transaction_status in {"T", "E"} and not self._awaited
+        if self._farewells is None or not is_in_transaction or self._client.is_closing():
+            self._client.abort()
+            return
+        unread = [one if isinstance(one, bytes) else one.data for one in self._outbound]
+        self._farewells.say(self._client, b"".join(unread))
+        self._client = None  # it is not this connection's any more, to be cut with it
 
     def close(self) -> None:
         """Cut the connection on both sides, at once."""

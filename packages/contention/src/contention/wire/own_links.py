@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from contention.wire.backends import Backends
+from contention.wire.farewells import Farewells
 from contention.wire.gate import Address, Gate, Keeper
 from contention.wire.postgres import PostgresFraming
 from contention.wire.redis import RespFraming
@@ -50,6 +51,7 @@ class OwnLinks:
         self._backends = backends
         self._scripts = scripts or Scripts()
         self._gates: defaultdict[str, list[Gate]] = defaultdict(list)
+        self._farewells = Farewells()
         self._runs = 0
         self._address: Path | None = None
 
@@ -80,7 +82,10 @@ class OwnLinks:
         )
 
     async def end(self) -> None:
-        """A run ends: nobody finds its addresses any more, and what goes through is cut."""
+        """A run ends: nobody finds its addresses any more, and what goes through is cut.
+
+        Who is in a transaction may roll it back, until `forget`.
+        """
         if self._address is None:
             return
         self._address.unlink(missing_ok=True)
@@ -92,6 +97,10 @@ class OwnLinks:
             await asyncio.sleep(0)
         for gate in gates:
             await gate.empty()
+
+    def forget(self) -> None:
+        """Cut off those who are still rolling back."""
+        self._farewells.end()
 
     async def close(self) -> None:
         """Close every gate, and cut what goes through."""
@@ -105,7 +114,14 @@ class OwnLinks:
         own = self._sockets / worker
         own.mkdir()
         server, redis_server = self._servers.postgres.address, self._servers.redis.address
-        postgres = Gate(worker, server, PostgresFraming, scheduled, self._backends)
+        postgres = Gate(
+            worker,
+            server,
+            PostgresFraming,
+            scheduled,
+            self._backends,
+            farewells=self._farewells,
+        )
         redis = Gate(worker, redis_server, lambda: RespFraming(self._scripts), scheduled)
         broker = Gate(worker, redis_server, lambda: RespFraming(Scripts()), recorded)
         self._gates[worker] = [postgres, redis, broker]

@@ -301,7 +301,9 @@ class Stage:
         await self._links.end()
         await self._clients.close()
         stops = [actor.worker.stop() for actor in self._actors.values()]
-        for error in await asyncio.gather(*stops, return_exceptions=True):
+        stopped = await asyncio.gather(*stops, return_exceptions=True)
+        self._links.forget()
+        for error in stopped:
             if isinstance(error, WorkerStaysError):
                 raise StageError(str(error)) from error
             if isinstance(error, BaseException):

@@ -105,6 +105,8 @@ class TaskWorker:
         """Cancel the task, again if it goes on regardless, and wait until it has ended."""
         if self._task is None:
             return
+        # Its connections are cut: whatever it does about that comes to an end undisturbed.
+        await self._loop.ends_within(self._task, 0)
         for _ in range(_CANCELS):
             self._task.cancel()
             if await self._loop.ends_within(self._task, _PATIENCE_SECONDS):
