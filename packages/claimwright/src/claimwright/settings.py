@@ -70,6 +70,8 @@ class Settings(BaseSettings):
         queue_limit: the relay waits while so many messages are in the queue.
         soft_shutdown_seconds: how long a worker that is told to quit lets its tasks go on.
         log_format: ``text``, or ``json`` for one document a line; of workers and the relay.
+        traces: whether workers and the relay send OpenTelemetry's spans; needs the extra ``otel``,
+            and goes where ``OTEL_EXPORTER_OTLP_ENDPOINT`` leads.
     """
 
     model_config = SettingsConfigDict(
@@ -107,6 +109,7 @@ class Settings(BaseSettings):
     queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     soft_shutdown_seconds: Annotated[int, Field(ge=0, le=600)] = 20
     log_format: Literal["text", "json"] = "text"
+    traces: bool = False
 
     @classmethod
     def settings_customise_sources(
