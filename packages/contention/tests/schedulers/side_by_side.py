@@ -169,7 +169,7 @@ class World:
 
 
 def _touched(lock: str, mode: Mode) -> Footprint:
-    """Of the lock m nothing more exact is told than that it changes, as of one with a time limit."""
+    """Of the lock m nothing is told but that it changes, as of one that is waited for with a limit."""
     return writes(f"lock {lock}") if lock == "m" else touching(mode, f"lock {lock}")
 
 
