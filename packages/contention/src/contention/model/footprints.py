@@ -131,6 +131,8 @@ class Footprint:
     is_known: bool = True
 
     def __post_init__(self) -> None:
+        if len(self.touches) < 2:  # noqa: PLR2004 - in order already
+            return
         touches = set(self.touches)
         written = {(resource, Mode.READ) for resource, mode in touches if mode is Mode.WRITE}
         object.__setattr__(self, "touches", tuple(sorted(touches - written)))

@@ -82,8 +82,11 @@ class Start:
             kept.append(self._looking.get_server_pid())
         if self._gate is not None:
             kept += self._gate.process_ids
-        await self._database.restore(kept, self._let_go)
-        await self._keys.restore()
+        self._keys.begin_to_restore()
+        try:
+            await self._database.restore(kept, self._let_go)
+        finally:
+            await self._keys.restored()
 
     def keep_scripts(self) -> None:
         """Begin every run with the scripts of Redis loaded that are known by now."""

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from contention.wire.postgres_messages import HEADER_SIZE, LENGTH
@@ -24,6 +25,8 @@ _TRUSTED: Final = b"R\0\0\0\x08\0\0\0\0"
 """AuthenticationOk: first of all, when the server asks for nothing."""
 _SYNC: Final = b"S\0\0\0\x04"
 _MOST_IDLE: Final = 16
+_KEPT_TEXTS: Final = 256
+"""Every run of a search asks the same."""
 _LEAVES_TRACES: Final = re.compile(
     r"""
     set_config | setseed | dblink | \bload\b | plpython | plperl | pltcl
@@ -177,9 +180,9 @@ class Backends:
 
     def heard(self, backend: Backend, texts: Iterable[str]) -> None:
         """Note SQL that leaves something behind; see the module."""
-        if any(map(_LEAVES_TRACES.search, texts)):
+        if any(map(_leaves_traces, texts)):
             self._traced.add(backend)
-        if any(map(_CHANGES_BEGINNINGS.search, texts)):
+        if any(map(_changes_beginnings, texts)):
             self._traced.add(backend)
             self.close()
             self._when_outdated()
@@ -226,6 +229,16 @@ class Backends:
     def _all(self) -> "Iterator[Backend]":
         for waiting in self._idle.values():
             yield from (backend for backend in waiting if backend.is_idle)
+
+
+@lru_cache(maxsize=_KEPT_TEXTS)
+def _leaves_traces(text: str) -> bool:
+    return _LEAVES_TRACES.search(text) is not None
+
+
+@lru_cache(maxsize=_KEPT_TEXTS)
+def _changes_beginnings(text: str) -> bool:
+    return _CHANGES_BEGINNINGS.search(text) is not None
 
 
 def _query(sql: str) -> bytes:

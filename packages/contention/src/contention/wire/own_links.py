@@ -6,7 +6,6 @@ on in a module, finds nobody there, and is not taken for the worker of a later r
 """
 
 import asyncio
-from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +22,7 @@ _REDIS_SOCKET: Final = "redis.sock"
 _BROKER_SOCKET: Final = "broker.sock"
 _SOCKETS: Final = "0"
 """Beside runs 1, 2, 3 …: the path of a socket has to be short."""
+_ANY_RUN: Final = "RUN"
 _TURNS: Final = 4
 """So many turns after a connection was made, the loop has accepted it and told its gate."""
 
@@ -50,7 +50,8 @@ class OwnLinks:
         self._servers = servers
         self._backends = backends
         self._scripts = scripts or Scripts()
-        self._gates: defaultdict[str, list[Gate]] = defaultdict(list)
+        self._gates: dict[str, list[Gate]] = {}
+        self._links: dict[str, Links] = {}
         self._farewells = Farewells()
         self._runs = 0
         self._address: Path | None = None
@@ -73,12 +74,11 @@ class OwnLinks:
             await self._listen(worker, scheduled, recorded)
         for gate, keeper in zip(self._gates[worker], (scheduled, scheduled, recorded), strict=True):
             gate.keeper, gate.is_shut = keeper, False
-        assert self._address is not None  # noqa: S101 - the run has begun
-        own = self._address / worker
+        links, run = self._links[worker], str(self._runs)
         return Links(
-            self._servers.postgres.behind(own, port=5432).url,
-            self._servers.redis.behind(own / _REDIS_SOCKET).url,
-            self._servers.redis.behind(own / _BROKER_SOCKET).broker_url,
+            _in_run(run, links.postgres_url),
+            _in_run(run, links.redis_url),
+            _in_run(run, links.broker_url),
         )
 
     async def end(self) -> None:
@@ -110,9 +110,19 @@ class OwnLinks:
     def _all(self) -> list[Gate]:
         return [gate for gates in self._gates.values() for gate in gates]
 
+    def _links_of(self, worker: str) -> Links:
+        """Its links but for the number of a run; quoting them anew in each would take longer."""
+        own = self._folder / _ANY_RUN / worker
+        return Links(
+            self._servers.postgres.behind(own, port=5432).url,
+            self._servers.redis.behind(own / _REDIS_SOCKET).url,
+            self._servers.redis.behind(own / _BROKER_SOCKET).broker_url,
+        )
+
     async def _listen(self, worker: str, scheduled: Keeper, recorded: Keeper) -> None:
         own = self._sockets / worker
         own.mkdir()
+        self._links[worker] = self._links_of(worker)
         server, redis_server = self._servers.postgres.address, self._servers.redis.address
         postgres = Gate(
             worker,
@@ -128,3 +138,8 @@ class OwnLinks:
         await postgres.listen(Address(path=str(own / _POSTGRES_SOCKET)))
         await redis.listen(Address(path=str(own / _REDIS_SOCKET)))
         await broker.listen(Address(path=str(own / _BROKER_SOCKET)))
+
+
+def _in_run(run: str, url: str) -> str:
+    before, _, after = url.rpartition(_ANY_RUN)
+    return before + run + after

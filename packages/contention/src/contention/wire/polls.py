@@ -91,6 +91,9 @@ class PollMemory:
 
 
 def _period(asked: Sequence[Asked]) -> int:
+    latest = asked[-1].text if asked else ""
+    if not any(one.text == latest for one in list(asked)[-1 - _LONGEST_PERIOD : -1]):
+        return 0
     told = [(one.text, one.reply) for one in asked]
     for period in range(1, _LONGEST_PERIOD + 1):
         if len(told) >= 2 * period and told[-period:] == told[-2 * period : -period]:

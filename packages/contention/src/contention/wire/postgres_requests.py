@@ -126,6 +126,13 @@ class Execution:
     statements: tuple[Statement, ...]
     portal: Portal | None = None
 
+    @property
+    def verbs(self) -> tuple[Verb, ...]:
+        """What each statement does to the transaction; OTHER where unseen."""
+        if self.sql is None:
+            return (Verb.OTHER,)
+        return tuple(statement.verb for statement in self.statements)
+
     def parameters(self) -> tuple[str, ...]:
         """The bound values as SQL literals."""
         return self.portal.parameters() if self.portal else ()
@@ -171,6 +178,8 @@ class PostgresRequest:
         messages: their type bytes, as in ``PDS``; one letter for a run of CopyData.
         prepared: SQL texts that it only prepares or describes.
         expectations: what the server will answer, in order.
+        texts: the SQL that is run, or else prepared.
+        verbs: what each statement that is run does to the transaction; OTHER where unseen.
     """
 
     number: int
@@ -180,25 +189,14 @@ class PostgresRequest:
     executions: tuple[Execution, ...]
     prepared: tuple[str, ...]
     expectations: tuple[Expectation, ...] = field(repr=False)
+    texts: tuple[str, ...] = field(init=False, repr=False)
+    verbs: tuple[Verb, ...] = field(init=False, repr=False)
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The SQL that is run, or else prepared."""
+    def __post_init__(self) -> None:
         run = tuple(one.sql for one in self.executions if one.sql is not None)
-        return run or self.prepared
-
-    @property
-    def verbs(self) -> tuple[Verb, ...]:
-        """What each statement that is run does to the transaction; OTHER where unseen."""
-        return tuple(
-            verb
-            for one in self.executions
-            for verb in (
-                [statement.verb for statement in one.statements]
-                if one.sql is not None
-                else [Verb.OTHER]
-            )
-        )
+        object.__setattr__(self, "texts", run or self.prepared)
+        verbs = tuple(verb for one in self.executions for verb in one.verbs)
+        object.__setattr__(self, "verbs", verbs)
 
     @property
     def message_names(self) -> tuple[str, ...]:

@@ -105,6 +105,17 @@ def tokens(sql: str, *, conforming: bool = True) -> Iterator[tuple[str, str]]:
     Returns:
         the kind, as in ``word``, ``name`` (quoted), ``string``, ``mark`` and ``rest``; the text.
     """
+    if len(sql) <= _CACHED_LENGTH:
+        return iter(_tokens_cached(sql, conforming))
+    return _texts(sql, conforming=conforming)
+
+
+@lru_cache(maxsize=1024)
+def _tokens_cached(sql: str, conforming: bool) -> tuple[tuple[str, str], ...]:  # noqa: FBT001 - cached positionally
+    return tuple(_texts(sql, conforming=conforming))
+
+
+def _texts(sql: str, *, conforming: bool) -> Iterator[tuple[str, str]]:
     for kind, start, end in _tokens(sql, conforming=conforming):
         yield kind, sql[start:end]
 

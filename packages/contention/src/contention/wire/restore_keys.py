@@ -62,13 +62,26 @@ class KeysStart:
         self._data += b"".join(map(_encoded, loads))
         self._replies += len(loads)
 
+    def begin_to_restore(self) -> None:
+        """Have everything put back; `restored` has to follow."""
+        self._writer.write(self._data)
+
+    async def restored(self) -> None:
+        """Wait until everything is put back.
+
+        Raises:
+            UnusableServerError: the server refuses a command, or left.
+        """
+        await self._hear(self._replies)
+
     async def restore(self) -> None:
         """Put everything back.
 
         Raises:
             UnusableServerError: the server refuses a command, or left.
         """
-        await self._ask(self._data, self._replies)
+        self.begin_to_restore()
+        await self.restored()
 
     async def close(self) -> None:
         """End the connection; the keys stay as they are."""
@@ -77,10 +90,10 @@ class KeysStart:
     async def _log_in(self, server: RedisServer) -> None:
         if server.password:
             words = [word.encode() for word in (server.username, server.password) if word]
-            await self._ask(_encoded((b"AUTH", *words)), 1)
+            self._writer.write(_encoded((b"AUTH", *words)))
+            await self._hear(1)
 
-    async def _ask(self, data: bytes, replies: int) -> None:
-        self._writer.write(data)
+    async def _hear(self, replies: int) -> None:
         try:
             async with asyncio.timeout(_REPLY_SECONDS):
                 for _ in range(replies):

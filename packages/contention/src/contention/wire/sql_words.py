@@ -36,7 +36,7 @@ _OTHER_WORDS: Final = """
     abort begin checkpoint close commit copy deallocate declare end execute fetch listen move notify
     prepare release reset rollback savepoint set show start unlisten
     """
-_OTHER_VERBS: Final = frozenset(_OTHER_WORDS.split())
+_KNOWN_VERBS: Final = _SHOWN_VERBS | frozenset(_OTHER_WORDS.split())
 _WRITES: Final = frozenset({"insert", "merge"})
 _CAREFUL: Final = frozenset({"share", "nowait", "skip"})
 _STATEMENT_STARTS: Final = frozenset({"", ";", "begin", "atomic", "then", "else", "loop"})
@@ -105,8 +105,7 @@ def defines_nothing(sql: str, known: frozenset[str]) -> bool:
         sql: one statement.
         known: functions that define nothing.
     """
-    verb = first_word(sql)
-    return verb in _SHOWN_VERBS | _OTHER_VERBS and not _makes_a_table(sql) and calls(sql) <= known
+    return first_word(sql) in _KNOWN_VERBS and not _makes_a_table(sql) and calls(sql) <= known
 
 
 @lru_cache(maxsize=1024)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from contention.model.footprints import Footprint, Mode, Resource
@@ -13,6 +14,8 @@ from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import PostgresReply
 
 _TABLE: Final = "table "
+_KEPT_TEXTS: Final = 256
+"""Every run of a search asks the same."""
 _TAKES_ADVISORY: Final = re.compile(r"\bpg_(?:try_)?advisory_(?:xact_)?lock", re.IGNORECASE)
 _ADVISORY: Final = "advisory lock"
 
@@ -205,6 +208,7 @@ def _only_reads(text: str) -> bool:
     )
 
 
+@lru_cache(maxsize=_KEPT_TEXTS)
 def _says(text: str, table: str) -> bool:
     """Whether a table's own name, without its schema, is a word of a statement."""
     name = table.rpartition(".")[2].strip('"')

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Final
 
 from contention.wire.catalogue import Catalogue
@@ -37,6 +38,9 @@ _CALL: Final = re.compile(
     re.IGNORECASE,
 )
 _RESET: Final = re.compile(rf"reset (?:all|{_NAMES})|discard all", re.IGNORECASE)
+_WORDS: Final = re.compile(r"timeout|set_config|reset|discard", re.IGNORECASE)
+_KEPT_TEXTS: Final = 256
+"""Every run of a search asks the same."""
 _OPTION: Final = re.compile(r"(?:-c\s*|--)(?P<name>[\w.-]+)=(?P<value>(?:\\.|\S)*)")
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 _TIME: Final = re.compile(r"\s*(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>us|ms|s|min|h|d|)\s*")
@@ -235,9 +239,21 @@ def _changes(request: PostgresRequest) -> Iterator[_Change]:
     """
     for execution in request.executions:
         for statement in execution.statements:
+            if not _may_be_about_limits(statement.text, execution):
+                continue
             text = _plain(statement.text, execution)
             if _RESET.fullmatch(text) or mentions_limits(text):
                 yield from _change(text)
+
+
+def _may_be_about_limits(sql: str, execution: Execution) -> bool:
+    """Whether it has any of the words that matter, wherever; mostly it has none."""
+    return _has_words(sql) or ("$" in sql and any(map(_has_words, execution.parameters())))
+
+
+@lru_cache(maxsize=_KEPT_TEXTS)
+def _has_words(text: str) -> bool:
+    return _WORDS.search(text) is not None
 
 
 def _change(text: str) -> Iterator[_Change]:
