@@ -43,10 +43,13 @@ def span(name: str, **facts: object) -> Iterator[Tell]:
         yield tell
 
 
-def export_traces() -> None:
+def export_traces() -> Callable[[], None]:
     """Send this process's spans to a collector, in the background, until the process ends.
 
     Call it once a process, after a fork and not before.
+
+    Returns:
+        What sends the rest; a process that ends without Python's own clean-up has to call it.
 
     Raises:
         InvalidInputError: OpenTelemetry is not installed.
@@ -63,7 +66,9 @@ def export_traces() -> None:
     provider = sdk.TracerProvider(resource=resource)
     provider.add_span_processor(batches.BatchSpanProcessor(otlp.OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    atexit.register(provider.shutdown)
+    end: Callable[[], None] = provider.shutdown
+    atexit.register(end)
+    return end
 
 
 def follow_messages() -> None:

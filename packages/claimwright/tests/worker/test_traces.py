@@ -1,5 +1,6 @@
 """One trace from the relay through the queue to the claims, at a real collector."""
 
+import signal
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -72,10 +73,13 @@ async def test_a_claims_calculation_is_in_the_trace_of_the_relay_that_handed_it_
     await site.world.insure({"A": 100_000})
     with running(claimwright_command("beat"), site.environment) as relay:
         relay.saw("outcome=begun")
-        with site.worker():
+        with site.worker() as worker:
+            await site.drained()
             await site.world.rain(DAY, ["1.2"])
             await site.drained()
-    # Both have ended, and have sent what they had.
+            for program in (worker, relay):  # which send what they have when they end
+                program.signal(signal.SIGTERM)
+                assert program.ended() == 0
     (claim,) = await site.world.claims("A")
     (chunk,) = (
         span

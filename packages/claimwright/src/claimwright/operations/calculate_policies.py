@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from typing import Final, NamedTuple, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from claimwright import tracing
 from claimwright.operations.at_once import at_once
 from claimwright.operations.calculate_chunk import Settle, group_fault
 from claimwright.operations.evaluate_request import evaluate_terms
@@ -199,14 +200,17 @@ class _Batches:
     report: PoliciesReport
 
     async def run(self, members: Sequence[Members]) -> None:
-        paid = await retried_by_driver(self.runtime, partial(self._pay, members))
+        with tracing.span("calculate policies") as tell:
+            paid = await retried_by_driver(self.runtime, partial(self._pay, members))
+            claims = paid.settled.claims.total()
+            tell(calculation_id=paid.calculation_id, policies=paid.policies, claims=claims)
         paid.settled.count()
         report, settled = self.report, paid.settled
         report.policies += paid.policies
         report.batches += 1
         report.contended += paid.contended
         report.calculations += settled.calculations
-        report.claims += settled.claims.total()
+        report.claims += claims
         report.requests_finished += paid.requests_finished
         report.faults |= {
             policy_id: settled.policy_faults.get(policy_id) or settled.fault
@@ -223,10 +227,11 @@ class _Batches:
         rest = [
             Members(one.group, [number for number in one.ids if number in ours]) for one in members
         ]
-        settled = await self.parts.settle(connection, rest, self.span, uuid4())
+        calculation_id = uuid4()
+        settled = await self.parts.settle(connection, rest, self.span, calculation_id)
         done = [self.by_policy[number] for number in sorted(ours - settled.unpaid)]
         finished = await self.parts.finish(connection, done) if self.finishes and done else 0
-        return _Paid(len(ours), settled, finished, len(locked) < len(ids))
+        return _Paid(len(ours), settled, finished, len(locked) < len(ids), calculation_id)
 
 
 class _Paid(NamedTuple):
@@ -236,3 +241,4 @@ class _Paid(NamedTuple):
     settled: Settled
     requests_finished: int
     contended: bool
+    calculation_id: UUID | None = None

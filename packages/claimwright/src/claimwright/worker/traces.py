@@ -21,7 +21,9 @@ def begin_traces(settings: Settings) -> None:
     """
     if settings.traces:
         follow_messages()
-        export_traces()
+        end = export_traces()
+        # A child of a worker ends without what is done at a process's exit elsewhere.
+        signals.worker_process_shutdown.connect(lambda **_: end(), weak=False)
 
 
 def follow_messages_if_asked() -> None:
