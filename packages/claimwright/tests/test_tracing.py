@@ -63,7 +63,9 @@ async def test_what_a_run_does_is_spans_with_their_ids(
 ) -> None:
     world = World(fresh_runtime)
     await world.insure({"P1": 10_000})
-    await world.rain(TEST_DATE, ["1.2"])
+    await world.rain(TEST_DATE, ["0.1"])
+    await world.calculate()
+    await world.rain(TEST_DATE, ["1.2"], from_hour=14)
     spans.clear()
     await world.calculate()
     (evaluated,) = facts_of(spans, "claimwright evaluate readings")
