@@ -169,7 +169,7 @@ class World:
 
 
 def _touched(lock: str, mode: Mode) -> Footprint:
-    """Of the lock m nothing is told but that it changes, as of one that is waited for with a limit."""
+    """Of the lock m nothing is told but that it changes, as of one that has a time limit."""
     return writes(f"lock {lock}") if lock == "m" else touching(mode, f"lock {lock}")
 
 
