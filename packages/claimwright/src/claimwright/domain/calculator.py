@@ -9,10 +9,10 @@ and a layer of no width makes no claim. So the live layers of a period are conti
 overlap, and their sum is the highest tier's full amount, whatever the order of arrival.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from claimwright.domain.calendar import DayBoundary, local_date
 from claimwright.domain.facts import ClaimFacts, EventFacts, PolicyFacts, concerns, covers
@@ -20,6 +20,8 @@ from claimwright.domain.layers import ClaimDraft, Layer, Standing
 from claimwright.domain.money import percentage_of
 from claimwright.domain.periods import PayoutFrequency, period_key
 from claimwright.domain.schedule import PayoutSchedule, Tier
+
+_NOTHING: Final = Decimal(0)
 
 
 class Turn(NamedTuple):
@@ -29,6 +31,15 @@ class Turn(NamedTuple):
     day: date
     period: str
     tier: Tier
+
+
+class Step(NamedTuple):
+    """The layer (attachment, exhaustion] that a turn adds, and the per cent of cover it adds."""
+
+    turn: Turn
+    attachment_minor: int
+    exhaustion_minor: int
+    percentage: Decimal
 
 
 class Reach(NamedTuple):
@@ -117,14 +128,37 @@ class ClaimCalculator:
             standing: what its live claims have taken; at least in the periods of the turns,
                 and in total over its term.
         """
-        drafts = []
+        covered = [turn for turn in turns if covers(policy, turn.day)]
+        steps = self.steps(covered, policy.coverage_minor, policy.limit_minor, standing)
+        return [_draft(step, policy) for step in steps]
+
+    def steps(
+        self, turns: Iterable[Turn], coverage_minor: int, limit_minor: int, standing: Standing
+    ) -> Iterator[Step]:
+        """The layers that turns on covered days add to a standing, which moves up with each.
+
+        The rule of the module in its smallest form: many policies are calculated by it alone.
+        """
+        exhaustions, percentages = standing.exhaustion_minor, standing.percentage
         for turn in turns:
-            if covers(policy, turn.day):
-                draft = _next_claim(turn, policy, standing)
-                if draft is not None:
-                    standing.add(draft)
-                    drafts.append(draft)
-        return drafts
+            attachment_minor = exhaustions.get(turn.period, 0)
+            full_minor = turn.tier.full_minor(coverage_minor)
+            left_minor = limit_minor - standing.total_minor
+            exhaustion_minor = min(full_minor, attachment_minor + left_minor)
+            if exhaustion_minor <= attachment_minor:
+                continue
+            amount_minor = exhaustion_minor - attachment_minor
+            already = percentages.get(turn.period, _NOTHING)
+            # The tier's rise, or amount by cover where the limit cut the layer.
+            percentage = (
+                turn.tier.payout_percent - already
+                if exhaustion_minor == full_minor
+                else percentage_of(amount_minor, coverage_minor)
+            )
+            exhaustions[turn.period] = exhaustion_minor
+            percentages[turn.period] = already + percentage
+            standing.total_minor += amount_minor
+            yield Step(turn, attachment_minor, exhaustion_minor, percentage)
 
     def reaches(self, events: Iterable[EventFacts], policy: PolicyFacts) -> dict[str, Reach]:
         """Per benefit period, the event that takes it furthest: what is due without a limit."""
@@ -155,24 +189,14 @@ class ClaimCalculator:
         )
 
 
-def _next_claim(turn: Turn, policy: PolicyFacts, standing: Standing) -> ClaimDraft | None:
-    full_minor = turn.tier.full_minor(policy.coverage_minor)
-    attachment_minor = standing.exhaustion_minor.get(turn.period, 0)
-    left_minor = policy.limit_minor - standing.total_minor
-    exhaustion_minor = min(full_minor, attachment_minor + left_minor)
-    if exhaustion_minor <= attachment_minor:
-        return None
-    layer = Layer(attachment_minor, exhaustion_minor)
-    already = standing.percentage.get(turn.period, Decimal(0))
+def _draft(step: Step, policy: PolicyFacts) -> ClaimDraft:
+    turn = step.turn
     return ClaimDraft(
         policy_id=policy.id,
         event_id=turn.event.id,
         event_date=turn.day,
         period_key=turn.period,
         tier_level=turn.tier.level,
-        layer=layer,
-        # The tier's rise, or amount by cover where the limit cut the layer.
-        payout_percentage=turn.tier.payout_percent - already
-        if exhaustion_minor == full_minor
-        else percentage_of(layer.amount_minor, policy.coverage_minor),
+        layer=Layer(step.attachment_minor, step.exhaustion_minor),
+        payout_percentage=step.percentage,
     )

@@ -1,11 +1,10 @@
 """The payout schedule: tiers in rising order, each with its cumulative payout in per cent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from claimwright.domain.errors import InvalidTermsError
-from claimwright.domain.money import share_half_up
 from claimwright.domain.names import terms_name
 from claimwright.domain.numbers import terms_number
 
@@ -33,10 +32,18 @@ class Tier:
     level: str
     rank: int
     payout_percent: Decimal
+    _ratio: tuple[int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Reckoned once, because millions of policies ask for their full amounts.
+        numerator, denominator = self.payout_percent.as_integer_ratio()
+        object.__setattr__(self, "_ratio", (numerator, 100 * denominator))
 
     def full_minor(self, cover_minor: int) -> int:
         """The exhaustion this tier reaches when no limit cuts it, rounded half up."""
-        return share_half_up(cover_minor, self.payout_percent)
+        numerator, denominator = self._ratio
+        whole, rest = divmod(cover_minor * numerator, denominator)
+        return whole + (2 * rest >= denominator)
 
 
 @dataclass(frozen=True, slots=True)

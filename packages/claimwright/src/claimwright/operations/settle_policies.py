@@ -7,10 +7,12 @@ each such case, and what they say is stored for every policy in it.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, NamedTuple
+from decimal import Decimal
+from itertools import chain
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from claimwright.domain.calculator import Turn
@@ -19,11 +21,11 @@ from claimwright.domain.layers import Standing
 from claimwright.domain.usability import policy_fault
 from claimwright.metrics import CLAIMS_CREATED
 from claimwright.operations.calculate import ENGINE_VERSION
-from claimwright.storage.claims import DRAFT_COLUMNS
 from claimwright.storage.database import Driver
 from claimwright.storage.groups import Group
 from claimwright.storage.risk_events import EventRow
 from claimwright.storage.standings import (
+    CLAIM_COLUMNS,
     Figures,
     PeriodStanding,
     copy_claims,
@@ -35,9 +37,10 @@ from claimwright.storage.standings import (
 from claimwright.storage.unusable import ROW_FAULTS, fault_of
 
 _ONE_DAY: Final = timedelta(days=1)
-_DRAFT_FIELDS: Final = DRAFT_COLUMNS[1:]
-_TIER: Final = _DRAFT_FIELDS.index("tier_level")
+_TIER: Final = CLAIM_COLUMNS.index("tier_level") - 1
 _NOTHING: Final = frozenset[int]()
+# Where there are more cases than this, they seldom come again.
+_MOST_ANSWERS_KEPT: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -83,36 +86,6 @@ class DayTurns(NamedTuple):
     turns: list[Turn]
 
 
-class _Case(NamedTuple):
-    """All that decides what policies of one group get.
-
-    Attributes:
-        first: of the group's days with events, the place of the first that is covered.
-        beyond: and the place after the last.
-    """
-
-    coverage_minor: int
-    left_minor: int
-    first: int
-    beyond: int
-    standing: tuple[PeriodStanding, ...]
-    withdrawn: frozenset[int]
-
-
-class _Sample(NamedTuple):
-    """A policy in a case, as the rules want to see it."""
-
-    id: int
-    product_version_id: int
-    coverage_region: str
-    coverage_minor: int
-    limit_minor: int
-    zone: str
-    first_day: date
-    last_day: date
-    cancelled_on: date | None
-
-
 class Members(NamedTuple):
     """Policies of one group, by rising id."""
 
@@ -145,7 +118,7 @@ async def settle_policies(
     events = await events_between(connection, groups, *instants_around(span))
     figures = {policy.id: policy for policy in await figures_of(connection, ids)}
     withdrawn = await withdrawn_from(connection, ids) if any(events.values()) else {}
-    rows: list[tuple[object, ...]] = []
+    rows: list[Iterator[tuple[object, ...]]] = []
     for one in members:
         found = _on_dates(one.group, events[one.group.key], span, utc_day)
         days, faults = _by_day(one.group, found)
@@ -153,18 +126,13 @@ async def settle_policies(
         policies = [figures[policy_id] for policy_id in one.ids if policy_id in figures]
         policies = _usable(policies, one.group.key.zone, settled)
         _leave_out_covered(policies, faults, settled)
-        if not days:
-            continue
-        paid = [policy.id for policy in policies if policy.paid_minor]
-        periods = sorted({turn.period for day in days for turn in day.turns})
-        standings = await standings_of(connection, paid, periods)
-        tail = (one.group.terms.sha256, calculation_id, ENGINE_VERSION)
-        rows += _rows(
-            _asker(one.group, days, tail), policies, days, _Taken(standings, withdrawn), settled
-        )
-    if rows:
-        settled.first_policy_id = int(str(rows[0][0]))
-        await copy_claims(connection, rows)
+        if days:
+            paid = [policy.id for policy in policies if policy.paid_minor]
+            periods = sorted({turn.period for day in days for turn in day.turns})
+            taken = _Taken(await standings_of(connection, paid, periods), withdrawn)
+            tail = (one.group.terms.sha256, calculation_id, ENGINE_VERSION)
+            rows.append(_rows(_Asker(one.group, days, tail), policies, taken, settled))
+    settled.first_policy_id = await copy_claims(connection, chain.from_iterable(rows))
     return settled
 
 
@@ -252,72 +220,93 @@ class _Taken(NamedTuple):
 
 
 def _rows(
-    ask: Callable[[_Case], list[tuple[object, ...]]],
-    figures: Iterable[Figures],
-    by_day: Sequence[DayTurns],
-    taken: _Taken,
-    settled: Settled,
-) -> list[tuple[object, ...]]:
-    """The claims to store, as `CLAIM_COLUMNS`, by rising policy and in the order they follow."""
-    answers: dict[_Case, list[tuple[object, ...]]] = {}
-    days = [day.day for day in by_day]
-    rows: list[tuple[object, ...]] = []
+    ask: "_Asker", figures: Iterable[Figures], taken: _Taken, settled: Settled
+) -> Iterator[tuple[object, ...]]:
+    """The claims to store, as `CLAIM_COLUMNS`, by rising policy and in the order they follow.
+
+    One by one, while PostgreSQL takes in those before.
+    """
+    days = [day.day for day in ask.by_day]
     for policy in figures:
         first, beyond = _covered(policy, days)
         if first >= beyond:
             continue
         settled.calculations += beyond - first
-        case = _Case(
-            policy.coverage_minor,
-            policy.limit_minor - policy.paid_minor,
-            first,
-            beyond,
-            tuple(taken.standings.get(policy.id, ())),
-            taken.withdrawn.get(policy.id, _NOTHING),
+        try:
+            drafts = ask(
+                (first, beyond),
+                policy.coverage_minor,
+                policy.limit_minor - policy.paid_minor,
+                taken.standings.get(policy.id, ()),
+                taken.withdrawn.get(policy.id, _NOTHING),
+            )
+        except ROW_FAULTS as error:
+            settled.policy_faults[policy.id] = fault_of(error)
+            settled.unpaid.add(policy.id)
+            continue
+        for draft in drafts:
+            settled.claims[draft[_TIER]] += 1
+            yield (policy.id, *draft)
+
+
+class _Asker:
+    """Asks the rules once for each cover, limit, stretch of days and standing of one group."""
+
+    def __init__(self, group: Group, by_day: Sequence[DayTurns], tail: tuple[object, ...]) -> None:
+        self.by_day = by_day
+        self._zone = group.key.zone
+        self._calculator = group.terms.calculator
+        self._tail = tail
+        self._answers: dict[object, list[tuple[Any, ...]]] = {}
+        self._turns: dict[object, list[Turn]] = {}
+
+    def __call__(
+        self,
+        places: tuple[int, int],
+        coverage_minor: int,
+        left_minor: int,
+        standing: Sequence[PeriodStanding],
+        withdrawn: frozenset[int],
+    ) -> list[tuple[Any, ...]]:
+        """`CLAIM_COLUMNS` without the policy."""
+        case = (places, coverage_minor, left_minor, tuple(standing), withdrawn)
+        answer = self._answers.get(case)
+        if answer is None:
+            before = Standing({}, {})
+            for period, minor, percentage in standing:
+                before.exhaustion_minor[period] = minor
+                before.percentage[period] = percentage
+            turns = self._turns_on(places, withdrawn)
+            steps = self._calculator.steps(turns, coverage_minor, left_minor, before)
+            answer = [self._columns(*step) for step in steps]
+            if len(self._answers) < _MOST_ANSWERS_KEPT:
+                self._answers[case] = answer
+        return answer
+
+    def _columns(
+        self, turn: Turn, attachment_minor: int, exhaustion_minor: int, percentage: Decimal
+    ) -> tuple[object, ...]:
+        return (
+            turn.event.id,
+            turn.day,
+            turn.period,
+            turn.tier.level,
+            attachment_minor,
+            exhaustion_minor,
+            percentage,
+            *self._tail,
         )
-        if case not in answers:
-            try:
-                answers[case] = ask(case)
-            except ROW_FAULTS as error:
-                settled.policy_faults[policy.id] = fault_of(error)
-                settled.unpaid.add(policy.id)
-                continue
-        for draft in answers[case]:
-            rows.append((policy.id, *draft))
-            settled.claims[str(draft[_TIER])] += 1
-    return rows
 
-
-def _asker(
-    group: Group, by_day: Sequence[DayTurns], tail: tuple[object, ...]
-) -> Callable[[_Case], list[tuple[object, ...]]]:
-    """What asks the rules about a case; it gives `CLAIM_COLUMNS` without the policy."""
-    key, calculator = group.key, group.terms.calculator
-
-    def ask(case: _Case) -> list[tuple[object, ...]]:
-        covered = by_day[case.first : case.beyond]
-        turns = [turn for day in covered for turn in day.turns]
-        if case.withdrawn:
-            events = (e for day in covered for e in day.events if e.id not in case.withdrawn)
-            turns = calculator.turns(events, key.zone)
-        standing = Standing(
-            {period: minor for period, minor, _ in case.standing},
-            {period: percentage for period, _, percentage in case.standing},
-        )
-        sample = _Sample(
-            id=0,
-            product_version_id=key.product_version_id,
-            coverage_region=key.region,
-            coverage_minor=case.coverage_minor,
-            limit_minor=case.left_minor,
-            zone=key.zone,
-            first_day=covered[0].day,
-            last_day=covered[-1].day,
-            cancelled_on=None,
-        )
-        return [
-            (*(getattr(draft, name) for name in _DRAFT_FIELDS), *tail)
-            for draft in calculator.settle(turns, sample, standing)
-        ]
-
-    return ask
+    def _turns_on(self, places: tuple[int, int], withdrawn: frozenset[int]) -> list[Turn]:
+        """The turns of some days, without events that are withdrawn."""
+        key = (places, withdrawn)
+        if key not in self._turns:
+            covered = self.by_day[places[0] : places[1]]
+            self._turns[key] = (
+                self._calculator.turns(
+                    [e for day in covered for e in day.events if e.id not in withdrawn], self._zone
+                )
+                if withdrawn
+                else [turn for day in covered for turn in day.turns]
+            )
+        return self._turns[key]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain, islice
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -160,20 +161,31 @@ async def withdrawn_from(connection: Driver, ids: Sequence[int]) -> Mapping[int,
     return {policy_id: frozenset(events) for policy_id, events in withdrawn.items()}
 
 
-async def copy_claims(connection: Driver, rows: Sequence[tuple[object, ...]]) -> None:
+async def copy_claims(connection: Driver, rows: Iterable[tuple[object, ...]]) -> int | None:
     """Store claims by binary COPY; the guards see them as they see any insert.
 
     Args:
         connection: the caller's transaction.
         rows: `CLAIM_COLUMNS` of each; those of one policy in the order they follow one another.
+            They are asked for while PostgreSQL takes in those before.
+
+    Returns:
+        The policy of the first one; `None` where there is none.
 
     Raises:
         asyncpg.PostgresError: the key's SQLSTATE 23P01 when somebody else's layer came first.
     """
-    for start in range(0, len(rows), _MOST_ROWS_COPIED):
+    rest = iter(rows)
+    first_policy_id: int | None = None
+    for row in rest:
+        if first_policy_id is None:
+            first_policy_id = int(str(row[0]))
         await connection.copy_records_to_table(
-            "claims", columns=CLAIM_COLUMNS, records=rows[start : start + _MOST_ROWS_COPIED]
+            "claims",
+            columns=CLAIM_COLUMNS,
+            records=chain([row], islice(rest, _MOST_ROWS_COPIED - 1)),
         )
+    return first_policy_id
 
 
 async def holds_claims_of(
