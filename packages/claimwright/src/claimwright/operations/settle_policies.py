@@ -7,7 +7,7 @@ each such case, and what they say is stored for every policy in it.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -100,6 +100,7 @@ async def settle_policies(
     calculation_id: UUID,
     *,
     utc_day: date | None = None,
+    figures_of: Callable[[Driver, Sequence[int]], Awaitable[list[Figures]]] = figures_of,
 ) -> Settled:
     """Store what events still add to policies that the caller has locked.
 
@@ -111,6 +112,7 @@ async def settle_policies(
         span: the first and last local date whose events count.
         calculation_id: what the claims carry.
         utc_day: counts only dates with an event of no zone that lies on this date of UTC.
+        figures_of: reads the policies; a proof can let it be older than the locks.
     """
     settled = Settled()
     groups = [one.group.key for one in members]
