@@ -1,11 +1,13 @@
 """Each request of a worker in this process has the line of the test that asked, in every driver."""
 
 import asyncio
+import importlib.util
 import inspect
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial, wraps
 from pathlib import Path
 
 import asyncpg
@@ -139,11 +141,11 @@ async def with_sqlalchemy_async(links: Links, driver: str) -> None:
 
 
 async def with_sqlalchemy_on_asyncpg(links: Links) -> None:
-    await with_sqlalchemy_async(links, "asyncpg")
+    await with_sqlalchemy_async(links, "asyncpg")  # calls
 
 
 async def with_sqlalchemy_on_psycopg(links: Links) -> None:
-    await with_sqlalchemy_async(links, "psycopg")
+    await with_sqlalchemy_async(links, "psycopg")  # calls
 
 
 async def with_redis_async(links: Links) -> None:
@@ -171,7 +173,7 @@ def with_psycopg2(links: Links) -> None:
 def with_sqlalchemy_sync(links: Links, driver: str) -> None:
     engine = create_engine(sqlalchemy_url(links, driver))
     with engine.connect() as connection:
-        select(connection)
+        select(connection)  # calls
         connection.commit()  # asks
     engine.dispose()
 
@@ -184,6 +186,11 @@ def with_redis(links: Links) -> None:
     client = redis.Redis.from_url(links.redis_url)
     client.set("a", 1)  # asks
     client.close()
+
+
+def through(outer: str, inner: str) -> str:
+    """The line of the worker's function, and the line in the same file that asks."""
+    return f"{outer} → :{inner.rpartition(':')[2]}"
 
 
 def is_of_the_test(sql: str) -> bool:
@@ -206,17 +213,69 @@ def test_the_line_of_a_client_of_redis_with_tasks_is_told(servers: Servers) -> N
 
 @pytest.mark.parametrize("body", [with_sqlalchemy_on_asyncpg, with_sqlalchemy_on_psycopg])
 def test_the_line_is_told_through_sqlalchemys_greenlets(servers: Servers, body: Body) -> None:
+    assert callable(body)
     asked = [place for sql, place in asked_by(servers, body) if is_of_the_test(sql)]
-    assert asked == marked(with_sqlalchemy_async)
+    (calls,) = marked(body, "# calls")
+    assert asked == [through(calls, line) for line in marked(with_sqlalchemy_async)]
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_the_line_is_told_through_synchronous_sqlalchemy(servers: Servers, driver: str) -> None:
-    def body(links: Links) -> None:
-        with_sqlalchemy_sync(links, driver)
-
+    body = partial(with_sqlalchemy_sync, driver=driver)
     asked = [place for sql, place in asked_by(servers, body) if is_of_the_test(sql)]
-    assert asked == [*marked(select), *marked(with_sqlalchemy_sync)]
+    (calls,) = marked(with_sqlalchemy_sync, "# calls")
+    assert asked == [through(calls, *marked(select)), *marked(with_sqlalchemy_sync)]
+
+
+DATA_ACCESS = """
+async def ask(connection, sql):
+    return await connection.fetchval(sql)
+"""
+
+
+def tried_again(function: Callable[[Links], Awaitable[object]]) -> Callable[[Links], object]:
+    @wraps(function)
+    async def once(links: Links) -> None:
+        await function(links)
+
+    return once
+
+
+def test_behind_the_workers_own_line_the_line_of_another_file_is_told(
+    servers: Servers, tmp_path: Path
+) -> None:
+    file = tmp_path / "data_access.py"
+    file.write_text(DATA_ACCESS)
+    spec = importlib.util.spec_from_file_location("data_access", file)
+    assert spec is not None
+    assert spec.loader is not None
+    data_access = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(data_access)
+
+    async def body(links: Links) -> None:
+        async with connected(links) as connection:
+            await data_access.ask(connection, SQL)  # calls
+
+    (calls,) = marked(body, "# calls")
+    for worker in (body, tried_again(body)):
+        assert [place for _, place in asked_by(servers, worker)] == [f"{calls} → {file}:3"]
+
+
+class Purchase:
+    """Something that can be called like a worker."""
+
+    async def __call__(self, links: Links) -> None:
+        async with connected(links) as connection:
+            await self.ask(connection)  # calls
+
+    async def ask(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await connection.fetchval(SQL)  # asks
+
+
+def test_the_line_of_a_worker_that_is_an_object_is_told(servers: Servers) -> None:
+    (calls,), (asks,) = marked(Purchase.__call__, "# calls"), marked(Purchase.ask)
+    for worker in (Purchase(), Purchase().__call__):
+        assert [place for _, place in asked_by(servers, worker)] == [through(calls, asks)]
 
 
 @asynccontextmanager

@@ -62,7 +62,8 @@ class Step:
         link: which server was asked.
         text: the SQL with its values, or the command.
         result: in short; ``blocked`` while there is none.
-        source: where in the worker's code it was asked, as in ``shop.py:12``; empty if not known.
+        source: where in the worker's code it was asked, as in ``shop.py:12``, or by what its
+            function calls, as in ``shop.py:12 → stock.py:40``; empty if not known.
         blocked_by: whom it waits for; empty when it was answered.
         answers: for the later answer to a blocked step, that step's number; `None` otherwise.
         touches: names of the tables and keys, for people; empty when not known.

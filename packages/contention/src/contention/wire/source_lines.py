@@ -9,12 +9,12 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final
 
-from contention.wire.user_frames import Owner, outwards, owner_of, place_in
+from contention.wire.user_frames import Owner, asked_in, outwards, owner_of, place_in
 
 _MOST_AWAITS: Final = 1_000
 _MOST_VALUES: Final = 50
@@ -37,18 +37,21 @@ class Birth:
     place: str
 
 
-def line_of_tasks(tasks: Iterable[tuple[asyncio.Task[Any], Birth]], text: str) -> str:
+def line_of_tasks(
+    tasks: Iterable[tuple[asyncio.Task[Any], Birth]], text: str, codes: Sequence[CodeType] = ()
+) -> str:
     """The line at which one of a worker's tasks asks for something.
 
     Args:
         tasks: those of the worker that have not ended.
         text: the request in words.
+        codes: of the worker's function, see `asked_in`.
     """
     asking = [(_chain(task), birth) for task, birth in tasks]
     asking = [one for one in asking if any(owner_of(frame) is Owner.PACKAGE for frame in one[0])]
     if len(asking) > 1:
         asking = [one for one in asking if _mentions(one[0], text)]
-    places = {place_in(frames) or birth.place for frames, birth in asking}
+    places = {asked_in(frames, codes) or birth.place for frames, birth in asking}
     return places.pop() if len(places) == 1 else ""
 
 
@@ -83,13 +86,13 @@ def _tries_for_ever(frame: FrameType) -> bool:
     return variables.get("stop_trying_at", "") is None and bool(variables.get("blocking"))
 
 
-def line_of_thread(thread_id: int) -> str:
+def line_of_thread(thread_id: int, codes: Sequence[CodeType] = ()) -> str:
     """The line at which a thread asks; empty when it waits for another thread to ask."""
     frames = list(outwards(sys._current_frames().get(thread_id)))  # noqa: SLF001 - documented so
     inner = _inside(frames)
     if inner and not any(owner_of(frame) is Owner.PACKAGE for frame in inner):
         return ""
-    return place_in(frames)
+    return asked_in(frames, codes)
 
 
 def _inside(frames: Iterable[FrameType]) -> list[FrameType]:

@@ -2,17 +2,18 @@
 
 import os
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final
 
 _KIT: Final = str(Path(__file__).parents[1])
 _STANDARD: Final = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 _PACKAGES: Final = ("site-packages", "dist-packages")
 _MOST_FRAMES: Final = 1_000
+_MOST_WRAPPERS: Final = 100
 
 
 class Owner(Enum):
@@ -32,6 +33,43 @@ def owner_of(frame: FrameType) -> Owner:
 def place_in(frames: Iterable[FrameType]) -> str:
     """The user's line among frames from the innermost on, as in ``shop.py:12``; or empty."""
     return next((_place(one) for one in frames if owner_of(one) is Owner.USER), "")
+
+
+def codes_of(body: object) -> tuple[CodeType, ...]:
+    """The code of a worker's function: of what wraps it first, of the function itself last."""
+    codes = []
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(body, partial):
+            body = body.func
+            continue
+        called = body if hasattr(body, "__code__") else getattr(type(body), "__call__", None)  # noqa: B004 - not whether, but how it can be called
+        code = getattr(getattr(body, "__func__", called), "__code__", None)
+        if isinstance(code, CodeType):
+            codes.append(code)
+        body = getattr(body, "__wrapped__", None)
+        if body is None:
+            break
+    return tuple(codes)
+
+
+def asked_in(frames: Iterable[FrameType], codes: Sequence[CodeType]) -> str:
+    """The user's line among frames, behind that of the worker's own function if it is another.
+
+    As in ``shop.py:12 → stock.py:40``: who reads it knows the one, and the other asks.
+
+    Args:
+        frames: from the innermost on.
+        codes: of the worker's function.
+    """
+    own = [frame for frame in frames if owner_of(frame) is Owner.USER]
+    if not own:
+        return ""
+    asks = own[0]
+    function = next((one for code in reversed(codes) for one in own if one.f_code is code), asks)
+    if function is asks:
+        return _place(asks)
+    is_same_file = function.f_code.co_filename == asks.f_code.co_filename
+    return f"{_place(function)} → {f':{asks.f_lineno}' if is_same_file else _place(asks)}"
 
 
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:

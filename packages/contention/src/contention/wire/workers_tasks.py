@@ -7,6 +7,7 @@ from typing import Final
 
 from contention.wire.servers import Links
 from contention.wire.source_lines import line_of_tasks, tasks_have_at_hand, tasks_try_for_ever
+from contention.wire.user_frames import codes_of
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 from contention.wire.workers import WorkerStaysError
@@ -36,6 +37,7 @@ class TaskWorker:
     ) -> None:
         self.name = name
         self._body = body
+        self._codes = codes_of(body)
         self._loop = loop
         self._moved = moved
         self._task: asyncio.Task[object] | None = None
@@ -67,7 +69,7 @@ class TaskWorker:
 
     def asks_at(self, text: str) -> str:
         """The line at which one of its tasks asks."""
-        return line_of_tasks(self._loop.tasks_of(self.name), text)
+        return line_of_tasks(self._loop.tasks_of(self.name), text, self._codes)
 
     def has_at_hand(self, text: str) -> bool:
         """Whether a driver in which one of its tasks waits has the text."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from contention.wire.servers import Links
 from contention.wire.source_lines import line_of_thread, thread_has_at_hand, thread_tries_for_ever
+from contention.wire.user_frames import codes_of
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 from contention.wire.workers import WorkerStaysError
@@ -45,6 +46,7 @@ class ThreadWorker:
     ) -> None:
         self.name = name
         self._body = body
+        self._codes = codes_of(body)
         self._loop = loop
         self._moved = moved
         self._thread: Thread | None = None
@@ -83,7 +85,7 @@ class ThreadWorker:
 
     def asks_at(self, _text: str) -> str:
         """The line at which its thread asks."""
-        return line_of_thread(self.thread_id)
+        return line_of_thread(self.thread_id, self._codes)
 
     def has_at_hand(self, text: str) -> bool:
         """Whether a driver in which its thread stands has the text."""
