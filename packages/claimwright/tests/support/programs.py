@@ -1,5 +1,6 @@
 """Programs of this package as other processes: started, heard, signalled, never left behind."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -54,6 +55,10 @@ class Program:
             self._news.wait_for(lambda: is_there() or not self._reader.is_alive(), PATIENCE_SECONDS)
             if not is_there():
                 raise TimeoutError(f"no {text!r} in:\n{''.join(self.lines)}")
+
+    async def heard(self, text: str, *, times: int = 1) -> None:
+        """As `saw`, while the loop goes on."""
+        await asyncio.to_thread(self.saw, text, times=times)
 
     def children(self) -> list[psutil.Process]:
         """The processes it has started itself."""

@@ -29,7 +29,7 @@ async def test_a_child_that_is_killed_in_the_middle_of_its_task_loses_nothing(si
                 await site.waits_for(holder)
                 (child,) = worker.children()
                 child.kill()
-                worker.saw("WorkerLostError")
+                await worker.heard("WorkerLostError")
             await site.drained()
     assert await site.is_clean()
     assert await claims_of(site, "A", "B") == [CLAIMS_OF_RAIN] * 2
@@ -63,7 +63,7 @@ async def test_a_broker_that_forgets_or_is_away_loses_nothing(site: Site) -> Non
             await site.drained()
             site.broker.stop()
             await site.world.rain(DAY + timedelta(days=1), RAIN)
-            worker.saw("consumer: Cannot connect to")
+            await worker.heard("consumer: Cannot connect to")
             site.broker.start()
             await site.drained()
     assert await site.is_clean()
@@ -81,7 +81,7 @@ async def test_a_worker_that_is_told_to_end_finishes_its_task_first(site: Site) 
             async with site.policy_held("A") as holder:
                 await site.waits_for(holder)
                 worker.signal(signal.SIGTERM)
-                worker.saw("Warm shutdown")
+                await worker.heard("Warm shutdown")
             assert worker.ended() == 0
             assert await site.fetch(FINISHED, "calculate")
             await site.drained()

@@ -36,10 +36,10 @@ def run_worker(pool: str, concurrency: int | None, level: str) -> bool:
         InvalidInputError: traces are asked for, and OpenTelemetry is not installed.
     """
     follow_messages_if_asked()
-    told: list[str] = []
+    told: set[str] = set()
 
-    def on_shutting_down(sig: str, **_: Any) -> None:  # noqa: ANN401 - Celery's signal
-        told.append(sig)
+    def on_shutting_down(sig: str, how: str, **_: Any) -> None:  # noqa: ANN401 - Celery's signal
+        told.update((sig, how))
 
     signals.worker_shutting_down.connect(on_shutting_down, weak=False)
     worker = app.Worker(
@@ -57,7 +57,7 @@ def run_worker(pool: str, concurrency: int | None, level: str) -> bool:
         signals.worker_shutting_down.disconnect(on_shutting_down)
     if "SIGINT" in told:
         raise KeyboardInterrupt
-    return not worker.exitcode
+    return "Cold" not in told and not worker.exitcode
 
 
 async def run_relay(runtime: Runtime) -> None:
