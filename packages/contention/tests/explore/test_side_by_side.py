@@ -189,3 +189,18 @@ async def test_a_thread_that_asks_for_two_things_makes_no_verdict_legal(servers:
     # In some run it may have asked for the second thing too late to be seen with the first.
     assert found.verdict.kind is UNKNOWN
     assert re.search("what w1 asks at the same time|the same schedule", found.verdict.reason)
+
+
+async def test_a_sleep_beside_a_request_makes_no_verdict_legal(servers: Servers) -> None:
+    async def renews(links: Links) -> None:
+        async with database(links) as first, database(links) as second:
+
+            async def later() -> None:
+                await asyncio.sleep(10)
+                await second.fetchval("SELECT 2")
+
+            await asyncio.gather(first.fetchval("SELECT 1"), later())
+
+    found = await found_by(servers, renews)
+    assert found.verdict.kind is UNKNOWN
+    assert "what w1 does after a sleep while another of its tasks waits" in found.verdict.reason

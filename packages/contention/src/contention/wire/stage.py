@@ -238,7 +238,7 @@ class Stage:
         if circle and not self._expiries.breaks(circle):
             return []
         holding = [actor for actor in self._actors.values() if actor.holding]
-        self._left_out.crowded.update(one.name for one in holding if one.is_crowded)
+        self._left_out.note(self._actors.values())
         able = [name for one in self._patience.able(holding) for name in one.options()]
         fire = self._expiries.options(circle) if self._limits_fire or not able else []
         if holding or fire or self._expiries.are_running:

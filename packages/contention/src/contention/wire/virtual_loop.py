@@ -30,6 +30,8 @@ GO_ON: Final = 0.0
 _LONGEST_WAIT_SECONDS: Final = 0.05
 _RESOLUTION_SECONDS: Final = 1e-6
 
+_WAKES: Final = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]  # noqa: SLF001 - what asyncio.sleep sets its timer to call
+
 Observer = Callable[[], float]
 """Asked when the loop is idle; says for how many seconds to wait for sockets, `GO_ON` for none."""
 
@@ -158,6 +160,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             if not handle.cancelled() and belongs(handle._context)  # noqa: SLF001 - no public name
         ]
         return min(timers, key=lambda handle: handle.when(), default=None)
+
+    def has_sleepers(self, belongs: Callable[[Context], bool]) -> bool:
+        """Whether a task sleeps whose context satisfies a condition."""
+        return any(
+            handle._callback is _WAKES and belongs(handle._context)  # noqa: SLF001 - no public names
+            for handle in self._scheduled  # type: ignore[attr-defined]
+            if not handle.cancelled()
+        )
 
     def tasks_of(self, worker: str) -> list[tuple[asyncio.Task[Any], Birth]]:
         """The tasks of a worker that have not ended, and how each began."""

@@ -136,6 +136,9 @@ class Worker(Protocol):
     def tries_for_ever(self) -> bool:
         """Whether it is seen to stand in a library's lock that it tries to get without limit."""
 
+    def sleeps(self) -> bool:
+        """Whether something of it sleeps in a time that is the kit's to move."""
+
     def start(self, links: Links) -> None:
         """Let it begin, with links of its own."""
 

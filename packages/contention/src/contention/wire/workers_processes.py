@@ -85,6 +85,10 @@ class ProcessWorker:
         """Never: another process does not show where it is."""
         return False
 
+    def sleeps(self) -> bool:
+        """Never: its time is its own."""
+        return False
+
     def start(self, links: Links) -> None:
         """Begin the process."""
         try:

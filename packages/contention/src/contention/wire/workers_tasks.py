@@ -79,6 +79,10 @@ class TaskWorker:
         """Whether one of its tasks stands in a lock that it tries to get without limit."""
         return tasks_try_for_ever(self._loop.tasks_of(self.name))
 
+    def sleeps(self) -> bool:
+        """Whether one of its tasks sleeps."""
+        return self._loop.has_sleepers(self._owns)
+
     def start(self, links: Links) -> None:
         """Make the task; it begins when the loop comes to it."""
 

@@ -95,6 +95,10 @@ class ThreadWorker:
         """Whether its thread stands in a lock that it tries to get without limit."""
         return thread_tries_for_ever(self.thread_id)
 
+    def sleeps(self) -> bool:
+        """Never: its time is its own."""
+        return False
+
     def start(self, links: Links) -> None:
         """Begin the thread."""
         context = copy_context()
