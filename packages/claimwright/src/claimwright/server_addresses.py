@@ -169,16 +169,21 @@ class EngineArguments(NamedTuple):
     url: URL
     timeout_seconds: int | None
     application_name: str | None
+    statements_prepared: int | None
 
 
 def engine_arguments(sqlalchemy_address: str) -> EngineArguments:
     """Take apart what `sqlalchemy_url` returned: these options are none of the driver's names."""
     url = make_url(sqlalchemy_address)
-    seconds, name = (url.query.get(key) for key in ("connect_timeout", "application_name"))
+    seconds, name, prepared = (
+        url.query.get(key)
+        for key in ("connect_timeout", "application_name", "prepared_statement_cache_size")
+    )
     return EngineArguments(
         url.difference_update_query(["connect_timeout", "application_name"]),
         int(str(seconds)) if seconds else None,
         str(name) if name else None,
+        int(str(prepared)) if prepared else None,
     )
 
 

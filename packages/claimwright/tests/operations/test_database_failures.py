@@ -285,3 +285,37 @@ async def test_a_cancelled_calculation_stores_nothing_and_leaves_its_connection_
         assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         claims = await calculate(runtime, policy, sessions=sessions)
         assert [claim.payout_percentage for claim in claims] == [Decimal(20)]
+
+
+async def test_a_schema_that_changes_under_prepared_statements_is_met_by_another_try(
+    fresh_runtime: Runtime, fresh_connections: Connections
+) -> None:
+    owner = await fresh_connections.superuser()
+    first, second = await insure(fresh_runtime.sessions), await insure(fresh_runtime.sessions)
+    engine = make_engine(fresh_runtime.addresses.database_url, pool_size=1)
+    async with disposed(engine), counted("transactions_retried", sqlstate="0A000") as retried:
+        sessions = make_sessions(engine)
+        assert len(await calculate(fresh_runtime, first, sessions=sessions)) == 1
+        await owner.execute("ALTER TABLE claims ALTER COLUMN status TYPE varchar(20)")
+        assert len(await calculate(fresh_runtime, second, sessions=sessions)) == 1
+    assert retried == [1]
+
+
+@pytest.mark.parametrize(
+    ("option", "kept"), [("", True), ("prepared_statement_cache_size=0", False)]
+)
+async def test_behind_a_pooler_no_statement_stays_prepared(
+    option: str,
+    kept: bool,  # noqa: FBT001 - a parameter of the test
+    runtime: Runtime,
+) -> None:
+    policy = await insure(runtime.sessions)
+    url = runtime.addresses.database_url
+    engine = make_engine(
+        f"{url}{'&' if '?' in url else '?'}{option}" if option else url, pool_size=1
+    )
+    async with disposed(engine):
+        assert len(await calculate(runtime, policy, sessions=make_sessions(engine))) == 1
+        async with engine.connect() as connection:
+            named = text("SELECT count(*) > 1 FROM pg_prepared_statements WHERE name <> ''")
+            assert await connection.scalar(named) is kept

@@ -65,6 +65,12 @@ def make_engine(
     parameters = (limits or TransactionLimits()).as_parameters()
     asked = engine_arguments(url)
     name = asked.application_name or "claimwright"
+    # SQLAlchemy and the driver each keep prepared statements of their own.
+    prepared = (
+        {}
+        if asked.statements_prepared is None
+        else {"statement_cache_size": asked.statements_prepared}
+    )
     return create_async_engine(
         asked.url,
         isolation_level="READ COMMITTED",
@@ -72,6 +78,7 @@ def make_engine(
         max_overflow=0,
         pool_timeout=10,
         connect_args={
+            **prepared,
             "timeout": asked.timeout_seconds or 5,
             "server_settings": {**parameters, "timezone": "UTC", "application_name": name},
         },
