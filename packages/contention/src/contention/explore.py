@@ -16,6 +16,7 @@ from contention.search.exploration import (
     PromiseBrokenError,
     UndecidedError,
 )
+from contention.search.garbage import seldom_collected
 from contention.search.judges import Check, InvariantJudge, Judge, SerialJudge
 from contention.search.own_thread import OwnThread
 from contention.search.runs import Runner
@@ -153,7 +154,8 @@ class _Job:
                 ends_age=isinstance(self.judge, InvariantJudge),
             )
             search = Search(runner, self.judge, self.may_raise, self.bounds, self.exploration)
-            await search.complete(*self._schedules())
+            with seldom_collected():
+                await search.complete(*self._schedules())
             if not self.leases_age:
                 self.exploration.notes.append(_AGELESS)
             if not self.limits_fire:

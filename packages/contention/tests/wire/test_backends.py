@@ -19,6 +19,8 @@ from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import PostgresReply, PostgresRequest
 from contention.wire.servers import PostgresServer, Servers
 
+from .wire_bytes import FLUSH, bind, complete, execute, parse, ready
+
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
@@ -286,6 +288,25 @@ async def test_a_backend_that_the_server_ends_while_it_waits_is_not_used(
     assert await connection.fetchval("SELECT 1") == 1
     await door.leave(connection)
     assert not door.failures
+
+
+async def test_a_session_that_is_left_before_a_sync_is_kept_and_serves(
+    door: Door,
+) -> None:
+    await door.leave(await door.connect())
+    (process_id,) = door.backends.process_ids
+    reader, writer = await asyncio.open_unix_connection(door.folder / SOCKET)
+    writer.write(door.lanes[0].start_up_packet)
+    await reader.readuntil(ready())
+    writer.write(parse("SELECT 'done'") + bind() + execute() + FLUSH)
+    await reader.readuntil(complete("SELECT 1"))
+    writer.close()
+    await door.until(lambda: door.closed_lanes[1:] == ["w1/2"])
+    assert door.backends.process_ids == [process_id]
+    connection = await door.connect()
+    assert connection.get_server_pid() == process_id
+    assert await connection.fetchval("SELECT 1") == 1
+    await door.leave(connection)
 
 
 async def test_counts_of_written_rows_are_told_before_a_connection_counts_as_closed(

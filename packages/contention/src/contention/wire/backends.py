@@ -80,16 +80,25 @@ class Backend(asyncio.Protocol):
         self._lane, self._state = lane, _State.SERVING
         lane.server_taken_over(self._transport, self.greeting)
 
-    def reset(self, *, is_in_transaction: bool, when_reset: Callable[[bool], None]) -> None:
-        """Undo everything of the session; then say whether that is done, or the backend gone."""
+    def reset(
+        self, *, is_in_transaction: bool, awaits_sync: bool, when_reset: Callable[[bool], None]
+    ) -> None:
+        """Undo everything of the session; then say whether that is done, or the backend gone.
+
+        Args:
+            is_in_transaction: whether one is open.
+            awaits_sync: whether the server may heed nothing but a Sync.
+            when_reset: told whether it worked.
+        """
         assert self._transport is not None  # noqa: S101 - it has served
         self._lane, self._state = None, _State.RESETTING
         self._when_reset = when_reset
         statements = ["DISCARD ALL", "SELECT pg_stat_force_next_flush()"]
         if is_in_transaction:
             statements.insert(0, "ROLLBACK")
-        self._awaited = 1 + len(statements)
-        self._transport.write(_SYNC + b"".join(map(_query, statements)))
+        self._awaited = awaits_sync + len(statements)
+        sync = _SYNC if awaits_sync else b""
+        self._transport.write(sync + b"".join(map(_query, statements)))
 
     def end(self) -> None:
         """Close the connection to the server."""
@@ -211,7 +220,11 @@ class Backends:
             lane.server_retired(has_let_go=is_done)
 
         status = lane.transaction_status
-        backend.reset(is_in_transaction=status != "I", when_reset=when_reset)
+        backend.reset(
+            is_in_transaction=status != "I",
+            awaits_sync=lane.awaits_sync,
+            when_reset=when_reset,
+        )
         return True
 
     def close(self) -> None:

@@ -84,6 +84,7 @@ class Lane:
         start_up: what the client asked of PostgreSQL when it opened the connection, by name.
         start_up_packet: the same as it was sent.
         greeting: what the server said until the session was ready.
+        awaits_sync: whether the server's latest reply had no ReadyForQuery: it may heed no Query.
         has_let_go: whether the server has said that nothing of the session is left, locks included.
     """
 
@@ -105,6 +106,7 @@ class Lane:
         self.start_up_packet = b""
         self.greeting = bytearray()
         self.has_let_go = False
+        self.awaits_sync = False
         self._keeper = keeper
         self._backends = backends
         self._farewells = farewells
@@ -354,6 +356,7 @@ class Lane:
                 self.process_id = event.process_id
             self._write(self._client, getattr(event, "data", b""))
             if isinstance(event, ReplyEnd):
+                self.awaits_sync = getattr(event.reply, "transaction_status", None) is None
                 request = self._awaited.pop(event.number, None)
                 if request is not None:
                     self._keeper.replied(self, request, event.reply)
