@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ class RabbitMq:
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_CONFIG_FILE": str(folder / "none"),
             "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -84,7 +86,12 @@ class RabbitMq:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._control("await_startup")
+        try:
+            self._control("wait", "--timeout", str(_CONTROL_SECONDS), str(folder / "pid"))
+        except BaseException:
+            os.killpg(self._node.pid, signal.SIGKILL)
+            self._node.wait(_CONTROL_SECONDS)
+            raise
 
     @property
     def url(self) -> str:
@@ -108,9 +115,9 @@ class RabbitMq:
             ["/usr/bin/epmd", "-kill"], env=self._environment, check=False, capture_output=True
         )
 
-    def _control(self, command: str) -> None:
+    def _control(self, *words: str) -> None:
         subprocess.run(
-            ["/usr/lib/rabbitmq/bin/rabbitmqctl", command],
+            ["/usr/lib/rabbitmq/bin/rabbitmqctl", *words],
             env=self._environment,
             check=True,
             capture_output=True,

@@ -1,5 +1,7 @@
 """A worker and a relay, run to their end in this process."""
 
+import os
+from socket import gethostname
 from typing import Any
 
 from celery import signals
@@ -43,6 +45,8 @@ def run_worker(pool: str, concurrency: int | None, level: str) -> bool:
 
     signals.worker_shutting_down.connect(on_shutting_down, weak=False)
     worker = app.Worker(
+        # Celery's own default is one name a machine, which RabbitMQ gives to one worker alone.
+        hostname=f"claimwright-{os.getpid()}@{gethostname()}",
         pool_cls=pool,
         concurrency=1 if pool == "solo" else concurrency,
         loglevel=level,
