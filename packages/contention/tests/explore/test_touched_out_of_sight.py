@@ -148,3 +148,28 @@ async def test_what_a_reader_finds_may_change_in_between(
             servers=servers,
             bounds=Bounds(shrinking=0),
         )
+
+
+@pytest.mark.parametrize("setting", ["SET search_path = other", "SET SCHEMA 'other'"])
+async def test_the_last_statement_runs_under_what_its_connection_had_set(
+    servers: Servers, setting: str
+) -> None:
+    tables = "(id int PRIMARY KEY, amount int)"
+    setup = f"""
+        CREATE SCHEMA other; CREATE TABLE other.stock {tables}; CREATE TABLE stock {tables};
+        INSERT INTO other.stock VALUES (1, 0); INSERT INTO stock VALUES (1, 0)
+        """
+
+    async def sell_elsewhere(links: Links) -> None:
+        async with database(links) as connection:
+            await connection.execute(setting)
+            await connection.execute(SELL)
+
+    with pytest.raises(NotGreenError, match="w1 with True instead of False"):
+        await explore(
+            reads_twice("SELECT amount FROM other.stock WHERE id = 1"),
+            sell_elsewhere,
+            setup=runs(setup, is_transaction=False),
+            servers=servers,
+            bounds=Bounds(shrinking=0),
+        )

@@ -49,6 +49,7 @@ class _Known:
     Attributes:
         transaction: the open one; `None` without one that has done anything.
         asked: what its waiting statement wants; `None` while none waits.
+        is_expiring: whether a limit of time is about to end its wait.
         looking: numbers of requests that fix a transaction's snapshot before it does anything.
     """
 
@@ -56,13 +57,20 @@ class _Known:
     transaction: Transaction | None = None
     session: SessionLocks = field(default_factory=SessionLocks)
     asked: Footprint | None = None
+    is_expiring: bool = False
     looking: set[int] = field(default_factory=set)
 
 
 class FootprintReader:
-    """Reads footprints for one run, and remembers what each open transaction has touched."""
+    """Reads footprints for one run, and remembers what each open transaction has touched.
 
-    def __init__(self, watcher: LockWatcher) -> None:
+    Args:
+        watcher: looks into the run's database.
+        limits_fire: whether waits may end by a limit of time while others go on.
+    """
+
+    def __init__(self, watcher: LockWatcher, *, limits_fire: bool = True) -> None:
+        self._limits_fire = limits_fire
         self._watcher = watcher
         self._lanes: dict[str, _Known] = {}
         self._left: list[Footprint] = []
@@ -100,9 +108,11 @@ class FootprintReader:
 
     def forget(self, lane: Lane) -> None:
         """The connection is gone, and with it its transaction and all that it held."""
-        known = self._lanes.pop(lane.name, None)
+        known = self._lanes.get(lane.name)
         if known is None:
             return
+        # Its last request may still have to be told, and ran under what the connection had set.
+        self._lanes[lane.name] = _Known(known.settings)
         if known.transaction is not None:
             self._left.append(known.transaction.end(is_commit=False))
         if known.asked is not None:
@@ -142,8 +152,18 @@ class FootprintReader:
             return request.footprint
         assert isinstance(reply, PostgresReply)  # noqa: S101 - the reply to a PostgresRequest
         known = self._known(lane)
-        has_waited, known.asked = known.asked is not None, None
+        touched = await self._of_reply(lane, known, request, reply)
+        return touched.in_time() if self._has_limits(known) else touched
+
+    async def _of_reply(
+        self, lane: Lane, known: _Known, request: PostgresRequest, reply: PostgresReply
+    ) -> Footprint:
+        asked, known.asked = known.asked, None
+        has_waited = asked is not None
         reading = await self._read(lane, known, request)
+        is_expiring, known.is_expiring = known.is_expiring, False
+        if is_expiring and reply.error is not None:
+            return self._of_expired(known, reply, asked or UNKNOWN)
         if reply.error is not None:
             return self._of_failed(known, reading, reply, has_waited=has_waited)
         if reply.transaction_status == _IDLE:
@@ -171,7 +191,16 @@ class FootprintReader:
         else:
             touched = reading.of_waiting(transaction) or await self._shown(lane, reading)
         known.asked = _isolated(known.settings, transaction, touched)
+        if self._has_limits(known):
+            known.asked = known.asked.in_time()
         return known.asked
+
+    def expires(self, lane: Lane) -> None:
+        """Note that a limit of time is about to end a lane's wait."""
+        self._known(lane).is_expiring = True
+
+    def _has_limits(self, known: _Known) -> bool:
+        return self._limits_fire and known.settings.has_limits
 
     async def _of_inside(
         self,
@@ -217,6 +246,20 @@ class FootprintReader:
         if known.transaction is not None:
             known.transaction.add(touched)
         touched = touched.joined([given_up])
+        return touched.joined([SERIALIZABLE]) if known.settings.is_serializable else touched
+
+    def _of_expired(self, known: _Known, reply: PostgresReply, asked: Footprint) -> Footprint:
+        """What a wait touched that a limit has ended, and its transaction with it.
+
+        One that waits may have to be waited for: that others find what it lets go depends on whose
+        turn came first, as no end of a transaction does.
+        """
+        was_open = known.transaction is not None
+        given_up = loosened(self._given_up(known))
+        is_over = reply.transaction_status == _IDLE and was_open
+        if known.session.may_have_some or is_over or reply.is_lost:
+            return UNKNOWN
+        touched = asked.joined([given_up])
         return touched.joined([SERIALIZABLE]) if known.settings.is_serializable else touched
 
     def _given_up(self, known: _Known) -> Footprint:
@@ -275,6 +318,7 @@ class FootprintReader:
             catalogue = self._watcher.catalogue
             settings = LaneSettings()
             settings.start(lane.start_up, catalogue.user, catalogue.isolation)
+            settings.has_limits |= catalogue.may_limit_waits
             self._lanes[lane.name] = _Known(settings)
         return self._lanes[lane.name]
 
