@@ -44,15 +44,20 @@ ROW_STATEMENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What one worker asks, in one transaction or in one each."""
+    """What one worker asks, in one transaction or in one each.
+
+    Attributes:
+        limit: how long it waits, as a setting; empty for ever.
+    """
 
     statements: tuple[str, ...]
     is_transaction: bool
     ends_with: str = "COMMIT"
+    limit: str = ""
 
     def __str__(self) -> str:
         ends = ("BEGIN", self.ends_with) if self.is_transaction else ("", "")
-        return "; ".join(filter(None, (ends[0], *self.statements, ends[1])))
+        return "; ".join(filter(None, (self.limit, ends[0], *self.statements, ends[1])))
 
 
 def random_script(random: Random, count: int) -> Script:
@@ -84,6 +89,8 @@ class Ends:
             seen = self.seen[number] = []
             async with database(links) as connection:
                 try:
+                    if script.limit:
+                        await connection.execute(f"SET {script.limit}")
                     if script.is_transaction:
                         await connection.execute("BEGIN")
                     for statement in script.statements:

@@ -1,5 +1,6 @@
 """The reduced search finds every end that the unreduced one finds, on real servers."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -32,6 +33,10 @@ CHOSEN = {
         Script((LOCK,), is_transaction=True, ends_with="ROLLBACK"),
         Script((LOCK + " NOWAIT",), is_transaction=True),
     ),
+    "waits that may end by a limit": (
+        Script((LOCK, UPDATE), is_transaction=True, limit="lock_timeout = '9s'"),
+        Script((LOCK, UPDATE), is_transaction=True, limit="lock_timeout = '9s'"),
+    ),
     "a table locked alone against an update that finds nothing": (
         Script(("LOCK TABLE accounts IN EXCLUSIVE MODE", "INSERT INTO accounts VALUES (7, 1)"),
                is_transaction=True),
@@ -53,6 +58,22 @@ async def test_no_end_is_lost_where_it_would_be_easy(servers: Servers, name: str
 async def test_no_end_of_a_random_program_is_lost(servers: Servers, seed: int) -> None:
     random = Random(seed)  # noqa: S311 - repeatable, not secret
     scripts = [random_script(random, count) for count in (2, random.choice((1, 2)))]
+    everything = await ends_of(servers, scripts, is_reduced=False)
+    reduced = await ends_of(servers, scripts, is_reduced=True)
+    assert reduced.found == everything.found, "\n".join(map(str, scripts))
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", range(40, 70))
+async def test_no_end_of_a_random_program_with_limits_is_lost(servers: Servers, seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - repeatable, not secret
+    limits = random.choice(
+        (("lock_timeout = '9s'",), ("lock_timeout = '9s'", "lock_timeout = '5s'"))
+    )
+    plain = [random_script(random, count) for count in (2, random.choice((1, 2)))]
+    scripts = [
+        replace(script, limit=limit) for script, limit in zip(plain, (*limits, ""), strict=False)
+    ]
     everything = await ends_of(servers, scripts, is_reduced=False)
     reduced = await ends_of(servers, scripts, is_reduced=True)
     assert reduced.found == everything.found, "\n".join(map(str, scripts))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Mode, Resource
+from contention.model.schedules import EXPIRE
 from contention.model.steps import Effect
 from contention.schedulers.scheduler import Scheduler
 
@@ -17,6 +18,7 @@ from .requests import (
     Add,
     AddAll,
     AddAlone,
+    AddInTime,
     Commit,
     Get,
     GiveBack,
@@ -37,6 +39,7 @@ from .requests import (
 ROWS: Final = (1, 2, 3)
 _TABLE: Final = Resource("table t")
 _COMMITS: Final = Resource("commits")
+_ASKING: Final = (Mode.ACQUIRE, Mode.ASK)
 
 
 def row(number: int, by: str = "t_pkey") -> Resource:
@@ -132,12 +135,20 @@ class Database:
             if not worker.has_ended and not worker.wants
         }
         free = [name for name, worker in asking.items() if not worker.is_parked]
-        return (free or list(asking)) + [f"age {name}" for name in sorted(self.leases)]
+        limited = [
+            f"{EXPIRE}{name}"
+            for name, worker in self.workers.items()
+            if worker.wants and isinstance(worker.request, AddInTime)
+        ]
+        return (free or list(asking)) + limited + [f"age {name}" for name in sorted(self.leases)]
 
     def step(self, name: str) -> Effect:
         self.touches, self.moved = NOTHING, set()
         if name.startswith("age "):
             self._age(name.removeprefix("age "))
+            is_blocked = False
+        elif name.startswith(EXPIRE):
+            self._expire(name.removeprefix(EXPIRE))
             is_blocked = False
         else:
             self._ask(name, self.workers[name])
@@ -181,6 +192,8 @@ class Database:
                 self._touch(worker, touch(Mode.READ, _TABLE))
             case Lock(number, by) | Add(number, by):
                 self._own(name, worker, number, by)
+            case AddInTime(number):
+                self._own(name, worker, number, asking=Mode.ASK)
             case Write(number):
                 self._own(name, worker, number)
             case TryLock(number):
@@ -277,11 +290,18 @@ class Database:
 
     # --- locks -----------------------------------------------------------------------------------
 
-    def _own(self, name: str, worker: Worker, number: int, by: str = "t_pkey") -> None:
+    def _own(
+        self,
+        name: str,
+        worker: Worker,
+        number: int,
+        by: str = "t_pkey",
+        asking: Mode = Mode.ACQUIRE,
+    ) -> None:
         if worker.snapshot is not None:
             mode = Mode.STAGE
         else:
-            mode = Mode.HELD if name in self.queues[number][:1] else Mode.ACQUIRE
+            mode = Mode.HELD if name in self.queues[number][:1] else asking
         self._touch(worker, touch(mode, row(number, by)))
         self._lock(name, [number])
 
@@ -323,7 +343,7 @@ class Database:
                 worker.seen.append(newest)
             case Write():
                 worker.staged[number] = worker.last + 1
-            case Add() | AddAll() | AddAlone():
+            case Add() | AddInTime() | AddAll() | AddAlone():
                 worker.staged[number] = newest + 1
             case WriteSum():
                 worker.staged[number] = worker.sum + 1
@@ -347,6 +367,23 @@ class Database:
         worker.position = len(worker.requests)
         self.moved.add(name)
 
+    def _expire(self, name: str) -> None:
+        """A limit of time ends a wait, and the transaction."""
+        worker = self.workers[name]
+        number = worker.wants[0]
+        self.queues[number].remove(name)
+        worker.seen.append("timed out")
+        given_up = [
+            (resource, Mode.READ if mode is Mode.READ else Mode.WRITE)
+            for resource, mode in worker.touched.touches
+            if (resource, mode) != (row(number), Mode.ASK)
+        ]
+        let_go = Footprint(tuple(given_up), worker.touched.is_known)
+        worker.touched = NOTHING
+        self._touches(touch(Mode.ASK, row(number)).joined([let_go]))
+        self._end(name)
+        self._let_on(number)
+
     def _end(self, name: str) -> None:
         """The transaction's end lets on whoever is next in its queues."""
         worker = self.workers[name]
@@ -367,7 +404,7 @@ class Database:
         name = queue[0]
         for resource, mode in worker.touched.touches:
             # What it has waited for it holds by now.
-            self._touches(touch(Mode.HELD if mode is Mode.ACQUIRE else mode, resource))
+            self._touches(touch(Mode.HELD if mode in _ASKING else mode, resource))
         self._touches(NOTHING if worker.touched.is_known else UNKNOWN)
         self._go_on(name)
         if not worker.wants:

@@ -47,6 +47,13 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
+class AddInTime:
+    """As `Add`, but the wait may end at any moment by its limit, and the transaction with it."""
+
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddAll:
     """UPDATE of every row, one lock after the other."""
 
@@ -116,6 +123,7 @@ Request = (
     | TryLock
     | Write
     | Add
+    | AddInTime
     | AddAll
     | WriteSum
     | AddAlone

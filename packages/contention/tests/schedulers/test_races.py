@@ -1,5 +1,6 @@
 """The exhaustive search against the truth: every state of a small database that can be reached."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from .requests import (
     Add,
     AddAll,
     AddAlone,
+    AddInTime,
     Commit,
     Get,
     GiveBack,
@@ -49,6 +51,7 @@ hard = st.one_of(
     st.builds(AddAlone, rows),
     st.builds(Snapshot),
 )
+in_time = st.builds(AddInTime, rows)
 on_keys = st.one_of(
     st.builds(Get, keys),
     st.builds(Put, keys),
@@ -104,6 +107,24 @@ def test_nothing_is_missed_of_keys_that_are_polled_and_run_out(programs: Program
 @settings(max_examples=100, deadline=None)
 def test_nothing_is_missed_of_rows_and_keys_together(programs: Programs) -> None:
     assert_nothing_is_missed(programs)
+
+
+@given(programs_of(simple | in_time))
+@settings(max_examples=60, deadline=None)
+def test_nothing_is_missed_of_waits_that_may_end_by_a_limit(programs: Programs) -> None:
+    assert_nothing_is_missed(programs)
+
+
+@pytest.mark.prove
+@given(programs_of(simple | in_time | hard | on_keys))
+@settings(max_examples=2_000, deadline=None)
+def test_nothing_is_missed_of_waits_of_every_kind(programs: Programs) -> None:
+    assert_nothing_is_missed(programs)
+
+
+def test_a_limit_costs_a_run_for_each_who_may_give_up() -> None:
+    limited: list[Request] = [AddInTime(1), Write(1), Commit()]
+    assert assert_nothing_is_missed([limited, LOCKED]) <= 5
 
 
 def test_the_unreduced_search_finds_the_truth_too() -> None:

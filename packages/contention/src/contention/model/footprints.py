@@ -60,6 +60,11 @@ class Mode(StrEnum):
     told with everything that it has touched or waits for, and a step in which the server ended a
     transaction of its own accord, as a deadlock's, is told as unknown, since it depends on who
     waits for whom. A request that promises less is a `STAGE`, with a `READ` of what it looks at.
+
+    `ASK` promises the same but for the limit of time. While it waits, that the limit fires is
+    another choice: to ask before the holder's end and to ask after it are two classes. The step in
+    which the limit fires is told as another `ASK`, and what its transaction lets go as a `WRITE`:
+    nobody has to wait for one who waited itself.
     """
 
     READ = "read"
@@ -70,6 +75,8 @@ class Mode(StrEnum):
     """A transaction changes or locks it; others may have to wait, and see it at the release."""
     ACQUIRE = "acquire"
     """It is locked for the transaction alone, as promised above."""
+    ASK = "ask"
+    """As `ACQUIRE`, but the wait may end by a limit of time."""
     HELD = "held"
     """What the transaction has acquired is used or changed again, by a request that looks at
     nothing else."""
@@ -88,7 +95,7 @@ class _Order(StrEnum):
     """Either may come first, and it may matter."""
 
 
-_UNSEEN: Final = frozenset({Mode.ACQUIRE, Mode.HELD, Mode.STAGE})
+_UNSEEN: Final = frozenset({Mode.ACQUIRE, Mode.ASK, Mode.HELD, Mode.STAGE})
 """What a reader, who sees only what is committed, does not notice."""
 
 
@@ -107,7 +114,7 @@ def _order(earlier: Mode, later: Mode, *, is_same: bool) -> _Order:
     if pair == {Mode.RELEASE}:
         # Each publishes rows of its own.
         return _Order.FREE
-    if is_same and pair == {Mode.ACQUIRE, Mode.HELD}:
+    if is_same and pair in ({Mode.ACQUIRE, Mode.HELD}, {Mode.ASK, Mode.HELD}):
         # Side by side the one who asks is waiting; otherwise a release lies between.
         return _Order.FREE
     if is_same and pair == {Mode.ACQUIRE, Mode.RELEASE}:
@@ -178,6 +185,18 @@ class Footprint:
         return Footprint(
             tuple(
                 (resource, Mode.RELEASE if mode in _UNSEEN else mode)
+                for resource, mode in self.touches
+            ),
+            self.is_known,
+        )
+
+    def in_time(self) -> "Footprint":
+        """The same of who waits no longer than a limit."""
+        if all(mode is not Mode.ACQUIRE for _, mode in self.touches):
+            return self
+        return Footprint(
+            tuple(
+                (resource, Mode.ASK if mode is Mode.ACQUIRE else mode)
                 for resource, mode in self.touches
             ),
             self.is_known,

@@ -102,6 +102,11 @@ class SessionLocks:
     unsure: set[Resource] = field(default_factory=set)
     is_hidden: bool = False
 
+    @property
+    def may_have_some(self) -> bool:
+        """Whether the session has locks, or may have."""
+        return bool(self.counts or self.unsure or self.is_hidden)
+
     def call(self, call: AdvisoryCall, held: frozenset[Resource], *, has_waited: bool) -> Footprint:
         """What a call touches that has been answered, and note what it changes here.
 

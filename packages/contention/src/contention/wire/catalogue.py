@@ -57,7 +57,7 @@ _SETTINGS: Final = """
         current_user::text AS name,
         current_setting('standard_conforming_strings') = 'on' AND NOT EXISTS (
             SELECT FROM pg_settings WHERE setting <> '0'
-                AND name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')
+                AND name = 'transaction_timeout'
         ) AS are_usual
     """
 _LIMITS: Final = """
@@ -179,7 +179,7 @@ class Catalogue:
         is_opaque: whether any statement may run code that neither its text nor its locks tell.
         user: who sees it so.
         isolation: that transactions have unless they ask for another.
-        has_usual_settings: no time-outs, standard strings.
+        has_usual_settings: no end of transactions by the clock, standard strings.
         limits_ms: the time limits of waits that sessions begin with, by the settings' names.
         limits_waits: whether a function may set one.
         limits_by_role: whether a role or database may.
@@ -256,6 +256,11 @@ class Catalogue:
                 for row in await connection.fetch(_UNIQUE_INDEXES)
             },
         )
+
+    @property
+    def may_limit_waits(self) -> bool:
+        """Whether sessions may begin with time limits of waits, or get them unseen."""
+        return any(self.limits_ms.values()) or self.limits_waits or self.limits_by_role
 
     def touched_by_writing(self, name: str, *, is_insert: bool) -> tuple[frozenset[str], bool]:
         """The tables and sequences beside a table that writing to it can touch.

@@ -100,6 +100,11 @@ class Recording:
             return self._preparations.are_followed_on(lane)
         return not self._preparations.take(lane, request)
 
+    def expires(self, lane: Lane) -> None:
+        """A time limit is about to end a lane's wait."""
+        if lane.process_id is not None:
+            self._footprints.expires(lane)
+
     def goes_on(self, lane: Lane, request: Request) -> None:
         """A held request is about to be let pass."""
         self._preparations.go_on(lane, request)

@@ -124,7 +124,7 @@ class Stage:
         self._recording = Recording(
             self._actors,
             self._quiet,
-            FootprintReader(watcher),
+            FootprintReader(watcher, limits_fire=limits_fire),
             self._story,
             self._ends,
             takes_any_order=takes_any_order,
@@ -357,6 +357,7 @@ class Stage:
         self._recording.begin()
         self._story.limit_fired(timer.lane.worker, timer.told)
         self._quiet.owes(timer.lane)
+        self._recording.expires(timer.lane)
         try:
             await self._expiries.fire(timer)
         except LookupError as error:

@@ -60,7 +60,7 @@ class Transaction:
 
 def loosened(footprint: Footprint) -> Footprint:
     """The same without any claim as to who has what for itself."""
-    owning = {Mode.ACQUIRE, Mode.HELD, Mode.RELEASE}
+    owning = {Mode.ACQUIRE, Mode.ASK, Mode.HELD, Mode.RELEASE}
     return Footprint(
         tuple(
             (resource, Mode.WRITE if mode in owning else mode)
