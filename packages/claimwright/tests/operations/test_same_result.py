@@ -14,7 +14,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from claimwright.domain.calendar import days_between
@@ -230,6 +230,26 @@ async def go_through(runtime: Runtime, history: History) -> None:
         assert (await verify(runtime, region=world.region)).verdict is Verdict.CLEAN
 
 
+EVERYTHING = Calculated(frozenset({0, 1}), FIRST, LAST, at_once=True)
+#: Topped up in three steps, cut by the limit, with a void between: found first by chance.
+TOPPED_UP = History(
+    terms_for_testing("once_per_month", 130),
+    [Insured(10_003, "UTC", FIRST, LAST), Insured(7, "America/New_York", FIRST, LAST)],
+    [
+        Happened("tier1", 12),
+        EVERYTHING,
+        Happened("tier2", 20),
+        EVERYTHING,
+        Voided(0, 1),
+        Happened("tier3", 6),
+        EVERYTHING,
+        Happened("tier3", 130),
+        EVERYTHING,
+    ],
+)
+
+
+@example(history=TOPPED_UP)
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
