@@ -178,7 +178,8 @@ async def test_who_does_not_wait_for_ever_asks_for_the_row(lab: Lab, setting: st
 
 
 async def test_a_limit_asked_for_at_the_log_in_counts_as_well(lab: Lab) -> None:
-    one = await lab.connect("one", lock_timeout="5s")
+    settings = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "15s"}
+    one = await lab.connect("one", **settings)
     await one.execute("BEGIN")
     await one.execute("UPDATE accounts SET amount = 1 WHERE id = 1")
     assert f"ask {row('1')}" in await lab.touched("one")

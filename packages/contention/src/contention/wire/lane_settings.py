@@ -23,6 +23,7 @@ _START_UP: Final = frozenset(
         "datestyle",
         "timezone",
         "geqo",
+        "idle_in_transaction_session_timeout",
         "lock_timeout",
         "statement_timeout",
     }
@@ -30,8 +31,9 @@ _START_UP: Final = frozenset(
 # Settings that do not change what a name means.
 _USUAL_NAMES: Final = """
     all application_name bytea_output characteristics client_encoding client_min_messages datestyle
-    default_transaction_isolation extra_float_digits intervalstyle jit lock_timeout names
-    statement_timeout synchronous_commit time timezone transaction work_mem
+    default_transaction_isolation extra_float_digits idle_in_transaction_session_timeout
+    intervalstyle jit lock_timeout names statement_timeout synchronous_commit time timezone
+    transaction work_mem
     """
 _USUAL: Final = frozenset(_USUAL_NAMES.split())
 _NOISE: Final = frozenset({"set", "reset", "local", "session", "deallocate"})

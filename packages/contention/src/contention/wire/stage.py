@@ -267,7 +267,7 @@ class Stage:
             raise SpoiledError(str(error)) from error
 
     async def tries_of(self, name: str) -> int | None:
-        """Let a worker that polls go on alone; see `contention.wire.trials.tries_of`."""
+        """How often a worker that polls does so; see `contention.wire.trials`."""
         return await tries_of(self._actors[name], self, self._expiries)
 
     @property
@@ -323,7 +323,7 @@ class Stage:
             actor.is_late = True
         self._recording.begin()
         held = lane.held
-        assert held is not None  # noqa: S101 - the lane is one that holds
+        assert held is not None  # noqa: S101 - else it is no option
         self._recording.sources[lane.name] = source_of(actor, text_of(held), self._actors.values())
         self._recording.goes_on(lane, held)
         lane.let_pass()
