@@ -261,8 +261,9 @@ async def test_many_at_once_get_row_for_row_what_each_gets_alone(
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(1_200)
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(history=histories())
 async def test_many_at_once_get_row_for_row_what_each_gets_alone_in_many_histories(
