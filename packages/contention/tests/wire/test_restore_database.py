@@ -151,6 +151,36 @@ async def test_it_is_put_back_by_cloning(ground: Ground, what: str) -> None:
     assert ground.start.clones == clones + 1
 
 
+NAMED_BY_THE_SEARCH_PATH = f"""
+    CREATE SCHEMA other;
+    CREATE FUNCTION other.add(int, int) RETURNS int LANGUAGE sql AS 'SELECT $1 + $2';
+    CREATE AGGREGATE other.added(int) (SFUNC = other.add, STYPE = int);
+    ALTER DATABASE {RUN}_named SET search_path = '$user', other, public
+    """
+
+
+async def test_a_system_table_that_tells_names_as_the_search_path_says_is_not_taken_for_changed(
+    servers: Servers,
+) -> None:
+    admin = await connect_postgres(servers.postgres)
+    await admin.execute(f"CREATE DATABASE {RUN}_named")
+    server = servers.postgres.using(f"{RUN}_named")
+    setup = await connect_postgres(server)
+    await setup.execute(NAMED_BY_THE_SEARCH_PATH)
+    await setup.close()
+    start = await DatabaseStart.of(server, f"{TEMPLATE}_named", admin)
+    worker = await connect_postgres(server)
+    for _ in range(2):
+        await worker.execute("CREATE AGGREGATE brief(int) (SFUNC = add, STYPE = int)")
+        await worker.execute("DROP AGGREGATE brief(int)")
+    await worker.close()
+    await start.restore()
+    await start.close()
+    await admin.execute(f"DROP DATABASE {RUN}_named")
+    await admin.close()
+    assert start.clones == 0
+
+
 async def test_roles_of_the_whole_server_are_an_error(ground: Ground) -> None:
     await ground.work("CREATE ROLE left_behind")
     with pytest.raises(RestoreError, match="pg_authid, which belongs to the whole server"):

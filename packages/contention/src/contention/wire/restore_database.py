@@ -3,8 +3,8 @@
 Usually in place: the tables that were written are emptied and filled again. PostgreSQL counts the
 rows that every backend inserts, updates and deletes, also those that were rolled back, and gives a
 table that is truncated or rewritten another file; so what was written is known without reading a
-row. When a system table was written, its content is compared; if that has changed, or if
-a table cannot be put back row by row, the database is cloned from a template instead.
+row. When a system table was written, its content is compared with that of a clone, the template; if
+it has changed, or if a table cannot be put back row by row, the database is cloned from it anew.
 
 Not put back: what belongs to the whole server. A change of its roles is an error. A run in which
 a worker could turn the counts off (``track_counts``) is refused before it comes to that.
@@ -28,7 +28,7 @@ from contention.wire.restore_plan import (
     literal,
     restoring_sql,
 )
-from contention.wire.servers import PostgresServer
+from contention.wire.servers import PostgresServer, UnusableServerError
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -70,8 +70,11 @@ _ROW: Final = {
         (SELECT oid FROM pg_database WHERE datname = current_database()))""",
 }
 _SETTINGS_OF_DATABASE: Final = """
-    SELECT setrole, setconfig FROM pg_db_role_setting
+    SELECT setrole, setconfig,
+        setrole = 0 OR setrole = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS is_own
+    FROM pg_db_role_setting
     WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY setrole
     """
 _RIGHTS: Final = """
     SELECT datdba, datacl::text, datconnlimit FROM pg_database WHERE datname = current_database()
@@ -158,8 +161,9 @@ class DatabaseStart:
             raise NotInPlaceError("the last restoring was broken off")
         before, self._marks = self._marks, None
         changed = self._plan.changed_catalogs(before, now)
+        await self._read_contents(changed)
         for name in changed:
-            if await self._content(name) != self._contents[name]:
+            if await self._content(self._inside, name) != self._contents[name]:
                 raise NotInPlaceError(f"{name} has changed")
         tables = self._plan.changed_tables(before, now)
         sequences = self._plan.changed_sequences(now)
@@ -199,10 +203,34 @@ class DatabaseStart:
         assert row is not None  # noqa: S101 - a query without FROM has a row
         return Marks(*map(tuple, row))
 
-    async def _content(self, name: str) -> str:
+    async def _read_contents(self, names: Sequence[str]) -> None:
+        """Know what these system tables held at the start, as their clones in the template tell.
+
+        Few runs write any, so they are not read before. Nobody may stay connected to a template.
+
+        Raises:
+            NotInPlaceError: the template cannot be looked at.
+        """
+        unknown = [name for name in names if name not in self._contents]
+        if not unknown:
+            return
+        # Names are told as the search path says, which a clone does not take over.
+        settings = {**_settings_in(self._settings), **SETTINGS}
+        try:
+            template = await connect_postgres(self._server.using(self._template), settings)
+        except UnusableServerError as error:
+            raise NotInPlaceError(str(error)) from error
+        try:
+            for name in unknown:
+                self._contents[name] = await self._content(template, name)
+        finally:
+            await template.close()
+
+    @staticmethod
+    async def _content(connection: "Connection", name: str) -> str:
         """A sum over the rows of a system table: equal when they are, in whatever order."""
         row = _ROW.get(name, "one")
-        found: str = await self._inside.fetchval(
+        found: str = await connection.fetchval(
             f"SELECT concat(count({row}), ':', sum(hashtextextended(({row})::text, 0)))"  # noqa: S608 - constants and the catalogue's names
             f" FROM {name} AS one"
         )
@@ -220,8 +248,8 @@ class DatabaseStart:
         states = ", ".join(f"({sequence_state(one.name)})" for one in self._plan.sequences)
         self._look_sql = _LOOK.format(sequences=states)
         await self._rewrite_all()
-        for name in self._plan.catalogs:
-            self._contents[name] = await self._content(name)
+        for name in _SHARED:
+            self._contents[name] = await self._content(self._inside, name)
         self._settings = await self._inside.fetch(_SETTINGS_OF_DATABASE)
         self._rights = await self._inside.fetchrow(_RIGHTS) or ()
         await self._inside.close()
@@ -261,7 +289,7 @@ class DatabaseStart:
         )
         await self._reconnect()
         for shared in _SHARED:
-            if await self._content(shared) != self._contents[shared]:
+            if await self._content(self._inside, shared) != self._contents[shared]:
                 raise RestoreError(
                     f"a worker changed {shared}, which belongs to the whole server and cannot be "
                     "put back: make roles before the exploration"
@@ -285,6 +313,12 @@ class DatabaseStart:
     async def _reconnect(self) -> None:
         self._inside = await connect_postgres(self._server, SETTINGS)
         self._marks = await self._look(())
+
+
+def _settings_in(rows: Iterable[asyncpg.Record]) -> dict[str, str]:
+    """What a database sets for the kit's own sessions, by name."""
+    given = (one.partition("=") for row in rows if row["is_own"] for one in row["setconfig"])
+    return {name: value for name, _, value in given}
 
 
 async def _copy_into(connection: "Connection", table: Table) -> None:
