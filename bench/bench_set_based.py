@@ -261,7 +261,7 @@ async def child(database_url: str, redis_url: str, workers: int, keys: list[Chun
 async def measure(portfolio: Portfolio, asked: argparse.Namespace) -> dict[str, float]:
     """Everything that one portfolio shows."""
     found: dict[str, float] = {"regions": portfolio.regions}
-    if portfolio.regions == 1:
+    if portfolio.regions == 1 and asked.reference:
         with servers() as (settings, addresses):
             async with open_runtime(settings, addresses) as runtime:
                 await store(runtime, portfolio)
@@ -285,7 +285,12 @@ async def main() -> None:
     parser.add_argument("--chunk", type=int, default=POLICIES_PER_CHUNK)
     parser.add_argument("--workers", type=int, default=WORKERS, help="chunks at once, a process")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--reference", type=int, default=1_000, help="policies the reference pays")
+    parser.add_argument(
+        "--reference",
+        type=int,
+        default=1_000,
+        help="policies the reference pays; 0 leaves the turns out",
+    )
     parser.add_argument("--json", action="store_true", help="the figures as one JSON document")
     asked = parser.parse_args()
     # Several chunks in each hand even where the portfolio is small.

@@ -21,9 +21,9 @@ from claimwright.storage.database import Driver
 from claimwright.storage.requests import PendingRequest
 from claimwright.storage.risk_events import IndexGroup
 
-#: Measured: a thousand cost a tenth of the speed, more than ten thousand gain nothing and hold
-#: their locks longer.
-POLICIES_PER_CHUNK: Final = 10_000
+#: Measured, processor time a claim: 19 us with 1,000, 17 us with 2,500, 17 to 19 us with up to
+#: 20,000, which hold their locks longer.
+POLICIES_PER_CHUNK: Final = 2_500
 
 
 async def plan_chunks(runtime: Runtime, request: PendingRequest) -> list[ChunkKey]:
