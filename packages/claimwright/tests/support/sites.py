@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
+from urllib.request import urlopen
 
 from celery import Celery
 
@@ -115,3 +116,12 @@ class Site:
     async def is_clean(self) -> bool:
         """Whether everything that is due is paid once, and nothing is to do."""
         return (await verify(self.runtime)).verdict is Verdict.CLEAN
+
+
+def scraped(port: int) -> str:
+    """What the metrics at a port say, once a relay has counted."""
+    while True:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            text: str = page.read().decode()
+        if "claimwright_outbox_requests{" in text:
+            return text

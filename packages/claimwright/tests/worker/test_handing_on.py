@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import pytest
 
 from claimwright.domain.errors import BrokerUnavailableError
+from claimwright.operations.ask_again import DayAsked, ask_for_date
 from claimwright.operations.hand_on import Message, Round, hand_on, messages_of
 from claimwright.operations.transactions import transaction
 from claimwright.runtime import Runtime
@@ -255,6 +256,17 @@ async def test_a_dead_letter_stays_where_it_is_until_somebody_asks_again(
     assert carrier.ids() == [1]
 
 
+async def test_what_died_after_it_was_handed_on_is_not_swept(
+    world: World, watcher: Connection
+) -> None:
+    carrier = Carrier()
+    await hand_on(world.runtime, carrier)
+    await watcher.execute("UPDATE work_requests SET dead_generation = generation WHERE id = 2")
+    await watcher.execute(AGE)
+    await hand_on(world.runtime, carrier)
+    assert carrier.ids() == [1, 1, 2, 3, 3]
+
+
 async def test_the_calculations_of_a_date_alone_are_taken(world: World) -> None:
     for number in range(2):
         await world.rain(DAY + timedelta(days=number), ["1.0"])
@@ -267,6 +279,27 @@ async def test_the_calculations_of_a_date_alone_are_taken(world: World) -> None:
         )
         (taken,) = await take_day(connection, DAY, limit=9)
     assert taken.kind is RequestKind.CALCULATE
+
+
+async def test_asking_for_a_date_sends_its_calculations_at_once_and_leaves_the_rest_to_the_relay(
+    world: World,
+) -> None:
+    for number in range(2):
+        await world.rain(DAY + timedelta(days=number), ["1.0"])
+    await world.calculate()
+    carrier = Carrier()
+    assert await ask_for_date(world.runtime, carrier, DAY) == DayAsked(requests=1, sent=1)
+    (message,) = carrier.sent
+    assert message.kind is RequestKind.CALCULATE
+    assert (await hand_on(world.runtime, carrier)).handed_on == 0
+    carrier.takes = 0
+    assert await ask_for_date(world.runtime, carrier, DAY + timedelta(days=1)) == DayAsked(1, 0)
+    carrier.takes = 1_000
+    assert (await hand_on(world.runtime, carrier)).handed_on == 1
+
+
+async def test_asking_for_a_date_without_events_asks_for_nothing(world: World) -> None:
+    assert await ask_for_date(world.runtime, Carrier(), DAY) == DayAsked(0, 0)
 
 
 def test_a_message_has_requests_of_one_kind_and_region_and_what_was_begun_goes_alone() -> None:

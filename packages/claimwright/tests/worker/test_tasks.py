@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -220,5 +221,6 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
     assert process.run(thread_lives)
     child = os.fork()
     if not child:
+        signal.alarm(30)  # ends a child that waits for its parent's loop
         os._exit(0 if process.run(thread_lives) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

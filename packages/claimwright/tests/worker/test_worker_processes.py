@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from support.leases import free_port
 from support.programs import claimwright_command, running
-from support.sites import DAY, SWEPT, Site
+from support.sites import DAY, SWEPT, Site, scraped
 
 RAIN = ["0.6", "0.6", "0.9"]
 CLAIMS_OF_RAIN = 2
@@ -89,9 +90,17 @@ async def test_a_worker_that_is_told_to_end_finishes_its_task_first(site: Site) 
     assert await claims_of(site, "A") == [2 * CLAIMS_OF_RAIN]
 
 
-async def test_the_relay_ends_with_0_when_it_is_told_to(site: Site) -> None:
-    with running(claimwright_command("beat"), site.environment) as relay:
-        relay.saw("relay outcome=begun")
+async def test_the_relay_serves_what_there_is_to_do_and_ends_with_0_when_it_is_told_to(
+    site: Site,
+) -> None:
+    await site.world.insure({"A": 100_000, "B": 100_000})
+    port = free_port()
+    with running(
+        claimwright_command("beat", "--metrics-port", str(port)), site.environment
+    ) as relay:
+        relay.saw('outcome="handed on"')
+        await site.until(ALL_HANDED_ON)
+        assert 'claimwright_outbox_requests{kind="policy",state="handed on"} 2.0' in scraped(port)
         relay.signal(signal.SIGTERM)
         assert relay.ended() == 0
     assert "outcome=ended" in relay.output

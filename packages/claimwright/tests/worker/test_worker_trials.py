@@ -15,7 +15,7 @@ from claimwright.worker.broker import CeleryBroker
 from support.brokers import RABBITMQ
 from support.leases import free_port
 from support.programs import Program, claimwright_command, running
-from support.sites import DAY, SWEPT, Site
+from support.sites import DAY, SWEPT, Site, scraped
 
 pytestmark = pytest.mark.prove
 
@@ -228,7 +228,8 @@ async def test_one_process_is_enough_for_a_small_site_and_its_relay_is_begun_aga
     site: Site,
 ) -> None:
     await site.world.insure({"A": 100_000})
-    with site.worker("--relay", "--metrics-port", str(free_port())) as worker:
+    port = free_port()
+    with site.worker("--relay", "--metrics-port", str(port)) as worker:
         await site.drained()
         relay = relay_of(worker)
         relay.kill()
@@ -237,6 +238,10 @@ async def test_one_process_is_enough_for_a_small_site_and_its_relay_is_begun_aga
         await site.drained()
         again = relay_of(worker)
         assert again.pid != relay.pid
+        told = scraped(port)
+        # The child's count, the second relay's, and both in one page.
+        assert 'claimwright_claims_created_total{tier="tier1"} 1.0' in told
+        assert 'claimwright_outbox_requests{kind="policy",state="dead"} 0.0' in told
         worker.signal(signal.SIGTERM)
         assert worker.ended() == 0
         assert not again.is_running()
