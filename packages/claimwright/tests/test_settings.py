@@ -54,6 +54,7 @@ def test_an_empty_environment_means_the_embedded_servers_and_the_documented_numb
         "queue_limit": 1_000,
         "soft_shutdown_seconds": 20,
         "log_format": "text",
+        "traces": False,
     }
 
 
