@@ -368,7 +368,7 @@ async def test_an_event_that_slipped_past_the_guards_stops_its_own_group_alone(
     report = await calculate(world)
     assert await elsewhere.paid_minor("P2") == 2_001
     assert await world.paid_minor("P1") == 5_002 + 2_001
-    of_event, of_policy = report.failures
+    of_policy, of_event = report.failures
     assert of_event.work.endswith(f"JFK, any zone, {DAY} UTC")
     assert of_policy.work == f"policy {world.ids['P3']}, its whole term"
     for failure in report.failures:
