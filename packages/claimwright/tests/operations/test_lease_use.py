@@ -11,7 +11,7 @@ from claimwright.locks import lease_key, make_redis_client
 from claimwright.operations.calculate import Case, PolicyCalculation, read_case
 from claimwright.runtime import Runtime
 from claimwright.storage.database import Driver
-from claimwright.storage.requests import RequestKind, pending_requests
+from claimwright.storage.requests import RequestKind, pending_page
 from claimwright.testing import TEST_DATE
 
 from .staging import Hold, calculate, counted, insure, live_amounts
@@ -27,7 +27,13 @@ async def test_contention_is_told_at_once_and_loses_nothing(runtime: Runtime) ->
     assert contended == [1]
     assert await live_amounts(runtime, policy) == []
     async with runtime.engine.connect() as connection:
-        asked = await pending_requests(connection, RequestKind.CALCULATE)
+        asked = await pending_page(
+            connection,
+            RequestKind.CALCULATE,
+            days=(TEST_DATE, TEST_DATE),
+            after=None,
+            limit=10_000,
+        )
     assert policy.coverage_region in [request.region for request in asked]
     await held.release()
     assert len(await calculate(runtime, policy)) == 1

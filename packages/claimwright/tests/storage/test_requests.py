@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import date
 
 import pytest
 
@@ -10,7 +11,7 @@ from claimwright.storage.requests import (
     PendingRequest,
     RequestKind,
     finish_requests,
-    pending_requests,
+    pending_page,
 )
 from support.databases import Connection, Connections
 from support.ordering import blocks, wait_until_blocked
@@ -171,7 +172,10 @@ async def a_read_request(
     watcher = await connections.superuser()
     engine = make_engine(connections.addresses.database_url, pool_size=1)
     async with engine.connect() as connection:
-        found = await pending_requests(connection, RequestKind.CALCULATE)
+        days = (date(2025, 1, 1), date(2025, 12, 31))
+        found = await pending_page(
+            connection, RequestKind.CALCULATE, days=days, after=None, limit=100
+        )
     await engine.dispose()
     known = next(request for request in found if request.region == "LGA")
     await storer.execute("BEGIN")

@@ -6,7 +6,6 @@ from claimwright.locks.lease import (
     lease,
     lease_key,
     make_redis_client,
-    no_lease,
 )
 
-__all__ = ["Lease", "LeaseOptions", "lease", "lease_key", "make_redis_client", "no_lease"]
+__all__ = ["Lease", "LeaseOptions", "lease", "lease_key", "make_redis_client"]

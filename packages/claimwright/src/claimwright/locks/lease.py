@@ -186,15 +186,6 @@ async def lease(
         await attempt.settle()
 
 
-@asynccontextmanager
-async def no_lease(_client: Redis, _key: str, _options: LeaseOptions) -> AsyncIterator[Lease]:
-    """In place of `lease`, for work that has to be done now: asks, waits and counts nothing.
-
-    Whoever uses it has the row lock and the key as every other writer has.
-    """
-    yield Lease(held=False, token="")
-
-
 def _skip(key: str, reason: str, options: LeaseOptions) -> None:
     """Count a lease that was not taken, or raise when it may not be skipped."""
     if options.required:

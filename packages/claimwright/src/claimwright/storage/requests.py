@@ -146,25 +146,6 @@ _FINISH: Final = """
     """
 
 
-async def pending_requests(
-    connection: AsyncConnection,
-    kind: RequestKind,
-    *,
-    days: tuple[date, date] | None = None,
-    policy_ids: Sequence[int] | None = None,
-) -> list[PendingRequest]:
-    """Pending requests of a kind, of days from the first to the last, in order of their key."""
-    query = select(
-        *(getattr(WorkRequest, name) for name in PendingRequest.__dataclass_fields__)
-    ).where(WorkRequest.kind == kind, WorkRequest.finished_generation < WorkRequest.generation)
-    if days is not None:
-        query = query.where(WorkRequest.day.between(*days))
-    if policy_ids is not None:
-        query = query.where(WorkRequest.policy_id.in_(policy_ids))
-    rows = await connection.execute(query.order_by(WorkRequest.day, WorkRequest.id))
-    return [PendingRequest(row.id, RequestKind(row.kind), *row[2:]) for row in rows]
-
-
 async def pending_page(
     connection: AsyncConnection,
     kind: RequestKind,
