@@ -119,6 +119,7 @@ class Recording:
             self._answered.append(Answered(lane, request, reply, ended))
         else:
             self._footprints.passed(lane, request, reply)
+            self._story.prepared(lane)
 
     def closed(self, lane: Lane) -> None:
         """A connection is gone."""

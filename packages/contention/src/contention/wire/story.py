@@ -36,6 +36,7 @@ class Story:
         self.steps: list[Step] = []
         self._holdings: dict[str, list[_Holding]] = {}
         self._blocked: dict[str, Step] = {}
+        self._prepared: dict[str, Step] = {}
         self._writers: dict[str, Step] = {}
 
     def answered(
@@ -43,7 +44,8 @@ class Story:
     ) -> Step:
         """A request was answered, at once or after it had been blocked."""
         text = text_of(request)
-        waited = self._blocked.pop(lane.name, None)
+        prepared = self._prepared.pop(lane.name, None)
+        waited = self._blocked.pop(lane.name, prepared)
         step = self._add(
             lane,
             text,
@@ -92,6 +94,11 @@ class Story:
         number = len(self.steps) + 1
         self.steps.append(Step(number, worker, "", Link.CLOCK, text, "its wait ends"))
         return self.steps[-1]
+
+    def prepared(self, lane: Lane) -> None:
+        """What a lane waited in was answered, and the step that it prepares is still to come."""
+        if lane.name in self._blocked:
+            self._prepared[lane.name] = self._blocked.pop(lane.name)
 
     def waits(self, lane: Lane) -> Step | None:
         """The step with which a lane came to wait; `None` when it does not."""
