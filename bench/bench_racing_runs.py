@@ -1,7 +1,7 @@
 """Several runs over the same days at once, beside the same runs one after another.
 
-The first of them pays, the others find everything paid, whatever the order. So both sides do the
-same calculations; what racing costs more than that is waiting for one another.
+One after another, the first run does everything and the others find nothing asked for. At once they
+share the work; what racing costs more is what two of them do at the same time, and waiting.
 """
 
 import argparse
@@ -161,7 +161,7 @@ def report(rounds: Sequence[tuple[Finish, Finish]]) -> str:
             row("all runs, one after another", in_turn),
             row("all runs at once", at_once),
             "",
-            f"{calculations:,} calculations each way; {contended:,.0f} found another run's lease.",
+            f"{calculations:,} calculations each way; {contended:,.0f} found another run at work.",
             f"Racing takes {ratio:.2f} times as long as the same runs one after another.",
         ]
     )
@@ -172,7 +172,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policies", type=int, default=2_000)
     parser.add_argument("--runs", type=int, default=3, help="runs at once")
-    parser.add_argument("--workers", type=int, default=16, help="calculations at once, a run")
+    parser.add_argument("--workers", type=int, default=3, help="chunks at once, a run")
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 

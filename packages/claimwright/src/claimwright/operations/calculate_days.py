@@ -205,9 +205,10 @@ class _Run:
             done += len(of_one)
             self._notify("Evaluating readings", done, len(requests))
 
-        # Each run in an order of its own, so that two of them seldom do the same.
+        # Each run in an order of its own and one at a time, so that two of them seldom do the
+        # same; nearly all of it is computed here, so that several at once would gain nothing.
         shuffled = sorted(together.values(), key=lambda _: uuid4())
-        await at_once(self._workers, shuffled, evaluate)
+        await at_once(1, shuffled, evaluate)
         return len(requests)
 
     async def _still_asked(self, requests: Sequence[PendingRequest]) -> list[PendingRequest]:
