@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Final
+from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -123,11 +124,18 @@ async def evaluate_terms(
     async def known(connection: AsyncConnection) -> dict[IndexGroup, tuple[date, date]]:
         return await evaluated_days(connection, [group.key for group, _ in terms])
 
+    def is_done(key: IndexGroup, first: date, last: date) -> bool:
+        before = evaluated.get(key)
+        return before is not None and before[0] <= first and last <= before[1]
+
     evaluated = await retried(runtime, known)
     done, faults = Evaluated(0, 0), dict[IndexGroup, str]()
-    for group, (first, last) in terms:
+    missing = [one for one in terms if not is_done(one[0].key, *one[1])]
+    # In an order of its own, and asked once more before each: others may be at the same.
+    for group, (first, last) in sorted(missing, key=lambda _: uuid4()):
+        evaluated = await retried(runtime, known)
         before = evaluated.get(group.key)
-        if before is not None and before[0] <= first and last <= before[1]:
+        if is_done(group.key, first, last):
             continue
         hull = (first, last) if before is None else (min(first, before[0]), max(last, before[1]))
         try:
