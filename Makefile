@@ -6,6 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST ?= $(BIN)/pytest
+TEST_PROCESSES ?= 2
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_PROGRESS_BAR ?= off
 
@@ -46,8 +47,8 @@ types: setup ## mypy, strict, over sources and tests
 imports: setup ## import-linter: which room may import which
 	$(BIN)/lint-imports
 
-unit: setup ## pytest on real PostgreSQL and Valkey
-	$(PYTEST)
+unit: setup ## pytest on real PostgreSQL and Valkey, in two processes with servers of their own
+	$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile
 
 prove: setup ## The longer proofs: larger property tests, seeded bugs under more schedules
 	CLAIMWRIGHT_TEST_PROFILE=prove $(PYTEST) -m "prove or not prove"
