@@ -63,11 +63,13 @@ async def explore(
     Args:
         workers: functions of their `Links`, each as if on a machine of its own; ``w1``, ``w2`` …
             in the report.
-        setup: makes the state from which every run begins, on empty servers.
-        invariant: looks at the end of each run, with links of its own; it fails by an
-            `AssertionError` or by returning `False`. Without it, the end (tables, keys and what the
-            workers returned) must equal the end of some serial order of the workers, generated ids,
-            uuids and times compared up to their names.
+        setup: makes the state from which every run begins, on empty servers; async, or an ordinary
+            function, which is called in a thread.
+        invariant: looks at the end of each run, with links of its own, and is async or not as
+            ``setup`` is; it fails by an exception or by returning `False`. Without it, the end
+            (tables, keys and what the workers returned) must equal the end of some serial order of
+            the workers, generated ids, uuids and times compared up to their names. Where time-outs
+            of keys have fired in the run, they may fire at any moment of a serial order, too.
         servers: a PostgreSQL and a Redis that the kit may empty; those of the surroundings (the
             ``postgres`` and ``redis`` fixtures) when left out.
         scheduler: how to search; exhaustively when left out.
@@ -88,6 +90,7 @@ async def explore(
         PromiseBrokenError: a schedule broke the promise, or a worker raised something that
             ``may_raise`` does not name. It carries the counterexample.
         UndecidedError: the search could not be finished, and why.
+        UnusableServerError: one of the servers cannot be used, and what to do about it.
         ValueError: no workers, or no servers.
     """
     __tracebackhide__ = True  # pytest shows where a test explores, not how that is done

@@ -9,6 +9,8 @@ from typing import Final
 
 EXPIRE: Final = "expire "
 """How the choices begin by which the time limit of a wait fires."""
+AGE: Final = "age "
+"""How the choices begin by which a key's time-out fires."""
 _OF_A_WORKER: Final = re.compile(rf"(?:{EXPIRE})?(?P<worker>w\d+)(?:/\d+(?: \w+)?)?")
 
 

@@ -13,6 +13,7 @@ from contention.schedulers.bounded import BoundedScheduler
 from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.schedulers.replay import ReplayScheduler
 from contention.schedulers.scheduler import NotDeterministicError, Scheduler
+from contention.search.complaints import complaint
 from contention.search.determinism import difference
 from contention.search.exploration import Exploration
 from contention.search.judges import Judge
@@ -171,8 +172,7 @@ class Search:
     def _raised(self, ended: Ended) -> str:
         for name, result in ended.results.items():
             if isinstance(result, BaseException) and not isinstance(result, self.may_raise):
-                raised = f"{name} raised {type(result).__name__}: {result}"
-                return "; ".join([raised, *ended.deadlocks])
+                return complaint(name, result, ended.deadlocks)
         return ""
 
     async def _repeat(self, run: Run) -> Run:

@@ -1,15 +1,21 @@
 """The state from which every run begins."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Final
 
+from contention.search.calls import called
 from contention.wire.backends import Backends
 from contention.wire.embedded import memory_folder
 from contention.wire.open_gate import OpenGate
-from contention.wire.own_connections import connect_postgres, connect_redis
+from contention.wire.own_connections import (
+    check_postgres,
+    check_redis,
+    connect_postgres,
+    connect_redis,
+)
 from contention.wire.own_links import OwnLinks
 from contention.wire.redis_scripts import Scripts
 from contention.wire.restore_database import DatabaseStart
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 TEMPLATE: Final = "contention_template"
 RUN: Final = "contention_run"
 
-Setup = Callable[[Links], Awaitable[object]]
+Setup = Callable[[Links], object]
 
 
 async def connect(servers: Servers, database: str) -> "Connection":
@@ -59,7 +65,13 @@ class Start:
 
     @classmethod
     async def made_by(cls, setup: Setup | None, servers: Servers, admin: "Connection") -> "Start":
-        """What ``setup`` makes on empty servers."""
+        """What ``setup`` makes on empty servers.
+
+        Raises:
+            UnusableServerError: one of the servers cannot be used, and why.
+        """
+        await check_postgres(admin, servers.postgres)
+        await check_redis(servers.redis)
         await drop(admin)
         await admin.execute(f"CREATE DATABASE {RUN}")
         client = connect_redis(servers.redis)
@@ -67,7 +79,7 @@ class Start:
         await client.aclose()
         own = Servers(servers.postgres.using(RUN), servers.redis)
         if setup is not None:
-            await setup(own.links)
+            await called(setup, own.links)
         database = await DatabaseStart.of(own.postgres, TEMPLATE, admin)
         try:
             return cls(servers, database, await KeysStart.of(servers.redis))

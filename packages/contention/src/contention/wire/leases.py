@@ -8,9 +8,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from contention.model.footprints import NOTHING, Footprint, Mode, Resource
+from contention.model.schedules import AGE
 
-AGE: Final = "age "
-"""How the options begin whose step is that a key's time-out fires."""
 END: Final = "end"
 """The option by which a run is over, although time-outs could still fire."""
 MOST_AGEINGS: Final = 32

@@ -70,22 +70,38 @@ async def check_servers(servers: Servers) -> None:
     """
     connection = await connect_postgres(servers.postgres)
     try:
-        if not await connection.fetchval(
-            "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-        ):
-            raise UnusableServerError(
-                f"{servers.postgres.user} is no superuser of the PostgreSQL at "
-                f"{servers.postgres.address}: the kit clones databases and looks into locks"
-            )
+        await check_postgres(connection, servers.postgres)
     finally:
         await connection.close()
-    client = connect_redis(servers.redis)
+    await check_redis(servers.redis)
+
+
+async def check_postgres(connection: "Connection", server: PostgresServer) -> None:
+    """See that a PostgreSQL to which there is a connection lets the kit do what it has to.
+
+    Raises:
+        UnusableServerError: it does not.
+    """
+    if not await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        raise UnusableServerError(
+            f"{server.user} is no superuser of the PostgreSQL at {server.address}: the kit clones "
+            "databases and looks into locks"
+        )
+
+
+async def check_redis(server: RedisServer) -> None:
+    """See that a Redis answers.
+
+    Raises:
+        UnusableServerError: it does not, and why.
+    """
+    client = connect_redis(server)
     try:
         await client.ping()
     except RedisError as error:
         raise UnusableServerError(
-            f"no usable Redis at {servers.redis.address} ({error}): start it, or correct its "
-            "address, user or password"
+            f"no usable Redis at {server.address} ({error}): start it, or correct its address, "
+            "user or password"
         ) from error
     finally:
         await client.aclose()

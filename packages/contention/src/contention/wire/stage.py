@@ -14,7 +14,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from contention.model.footprints import Footprint, reads, writes
-from contention.model.schedules import EXPIRE, worker_of
+from contention.model.schedules import AGE, EXPIRE, worker_of
 from contention.model.steps import Effect, Link, Step
 from contention.wire.actors import LATE_SECONDS, Actor, text_of
 from contention.wire.blocking import LockWaits
@@ -25,7 +25,7 @@ from contention.wire.expiries import Expiries, Vocabulary
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Lane, Reply, Request
 from contention.wire.hidden_words import stops_counting
-from contention.wire.leases import AGE, END, Leases, RanOutError
+from contention.wire.leases import END, Leases, RanOutError
 from contention.wire.left_out import LeftOut
 from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher

@@ -12,6 +12,7 @@ from typing import Final
 _KIT: Final = str(Path(__file__).parents[1])
 _STANDARD: Final = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 _PACKAGES: Final = ("site-packages", "dist-packages")
+_COMPILED: Final = ".pyx"
 _MOST_FRAMES: Final = 1_000
 _MOST_WRAPPERS: Final = 100
 
@@ -33,6 +34,12 @@ def owner_of(frame: FrameType) -> Owner:
 def place_in(frames: Iterable[FrameType]) -> str:
     """The user's line among frames from the innermost on, as in ``shop.py:12``; or empty."""
     return next((_place(one) for one in frames if owner_of(one) is Owner.USER), "")
+
+
+def place_at(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """The user's line among frames of an exception, from the innermost on; or empty."""
+    own = ((frame, line) for frame, line in frames if owner_of(frame) is Owner.USER)
+    return next((_place(frame, line) for frame, line in own), "")
 
 
 def codes_of(body: object) -> tuple[CodeType, ...]:
@@ -85,7 +92,8 @@ def outwards(frame: FrameType | None) -> Iterator[FrameType]:
 def _owner_of(file: str) -> Owner:
     if file.startswith("<"):
         return Owner.STANDARD
-    if not set(_PACKAGES).isdisjoint(Path(file).parts):
+    is_installed = not set(_PACKAGES).isdisjoint(Path(file).parts)
+    if is_installed or file.endswith(_COMPILED):  # which says where it stood when it was built
         return Owner.PACKAGE
     if Path(file).is_relative_to(_KIT):
         return Owner.KIT
@@ -93,9 +101,9 @@ def _owner_of(file: str) -> Owner:
     return Owner.STANDARD if is_standard else Owner.USER
 
 
-def _place(frame: FrameType) -> str:
+def _place(frame: FrameType, line: int | None = None) -> str:
     folder = os.getcwd()  # noqa: PTH109 - a plain name is the cheaper key, asked at every step
-    return f"{_shown(frame.f_code.co_filename, folder)}:{frame.f_lineno}"
+    return f"{_shown(frame.f_code.co_filename, folder)}:{line or frame.f_lineno}"
 
 
 @lru_cache(maxsize=4_096)

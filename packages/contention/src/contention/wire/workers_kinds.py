@@ -24,12 +24,13 @@ def worker_for(name: str, body: Body, loop: VirtualClockLoop, moved: Callable[[]
     """
     if isinstance(body, Process):
         return ProcessWorker(name, body, loop, moved)
-    if _is_async(body):
+    if is_async(body):
         return TaskWorker(name, body, loop, moved)
     return ThreadWorker(name, body, loop, moved)
 
 
-def _is_async(body: Callable[[Links], object]) -> TypeGuard[Callable[[Links], Awaitable[object]]]:
+def is_async(body: Callable[[Links], object]) -> TypeGuard[Callable[[Links], Awaitable[object]]]:
+    """Whether a function is an async one, whatever it is wrapped in."""
     while isinstance(body, partial):
         body = body.func
     return inspect.iscoroutinefunction(body) or inspect.iscoroutinefunction(
