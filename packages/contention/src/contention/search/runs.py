@@ -40,6 +40,7 @@ class Ended:
         deadlocks: what the server ended by an error in one of them, each as a sentence.
         ran_out: the keys whose time-outs fired.
         cut_reason: which schedules from here on were left out; empty when none were.
+        unheard: workers that were not waited for, as nothing came from them.
         is_given_up: whether the scheduler knew the rest, so that there is no end to judge.
     """
 
@@ -48,6 +49,7 @@ class Ended:
     deadlocks: tuple[str, ...] = ()
     ran_out: frozenset[str] = frozenset()
     cut_reason: str = ""
+    unheard: frozenset[str] = frozenset()
     is_given_up: bool = False
 
 
@@ -252,6 +254,7 @@ class Runner:
             tuple(stage.deadlocks),
             frozenset(stage.ran_out),
             stage.cut_reason,
+            stage.unheard,
         )
 
     def _part_of(self, number: int, only: frozenset[str] | None) -> Body:
@@ -264,7 +267,13 @@ async def _stay_away(_links: Links) -> None:
 
 
 def _given_up(choices: Sequence[Choice], stage: Stage) -> Ended:
-    return Ended(_told(choices, stage), {}, cut_reason=stage.cut_reason, is_given_up=True)
+    return Ended(
+        _told(choices, stage),
+        {},
+        cut_reason=stage.cut_reason,
+        unheard=stage.unheard,
+        is_given_up=True,
+    )
 
 
 def _told(choices: Sequence[Choice], stage: Stage, reason: str = "") -> Run:

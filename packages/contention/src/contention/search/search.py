@@ -1,7 +1,8 @@
 """The search: one run after another until a schedule fails, or none is left."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,6 +45,7 @@ class Bounds:
     silence_seconds: float = 5.0
 
 
+_MOMENT_SECONDS: Final = 0.2
 _GLANCE_AFTER: Final = 40
 _GLANCES: Final = ((1, 100), (2, 200))
 """Most failures need one preemption or two, and a search in depth meets them late: after so many
@@ -72,12 +74,12 @@ class Search:
     exploration: Exploration
     _began_at: float = field(default_factory=time.monotonic)
     _cut_reason: str = ""
+    _is_unheard: bool = False
 
     async def complete(self, scheduler: Scheduler, known: Sequence[Schedule] = ()) -> None:
         """Try what failed before, then everything; the answer is in the exploration."""
         try:
-            self._cut_reason = (await self.runner.rehearse()).cut_reason
-            await self._search(scheduler, known)
+            await self._within_seconds(self._whole(scheduler, known))
         except (StageError, NotDeterministicError, _OutOfBoundsError) as error:
             if isinstance(error, StageError):
                 self.exploration.stopped = self.runner.stopped
@@ -86,6 +88,29 @@ class Search:
             counted = self.exploration.schedules + self.exploration.shrinking
             self.exploration.beside = self.runner.count - counted
             self.exploration.seconds = time.monotonic() - self._began_at
+
+    async def _whole(self, scheduler: Scheduler, known: Sequence[Schedule]) -> None:
+        self._cut_reason = (await self.runner.rehearse()).cut_reason
+        await self._search(scheduler, known)
+
+    async def _within_seconds(self, work: Coroutine[object, object, None]) -> None:
+        """Do the work, but break it off when the bound of seconds is reached, wherever it is.
+
+        Raises:
+            _OutOfBoundsError: it was broken off.
+        """
+        loop = self.runner.loop
+        task = loop.create_task(work)
+        try:
+            # Between two runs the search ends by itself; in the midst of one a moment later.
+            await loop.ends_within(task, self.bounds.seconds + _MOMENT_SECONDS)
+        finally:
+            if is_late := not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if is_late:
+            raise _OutOfBoundsError(f"{self._seconds_ran_out()}, in the midst of the next")
+        task.result()
 
     async def _search(self, scheduler: Scheduler, known: Sequence[Schedule]) -> None:
         """Search, and begin again whenever more has come to be known of the workers."""
@@ -154,12 +179,18 @@ class Search:
         run = await self._judged(scheduler)
         self.exploration.schedules += 1
         self.exploration.given_up += run is None
+        passed = time.monotonic() - self._began_at
+        has_failed = run is not None and run.reason
+        if self._is_unheard and not has_failed and passed > self.bounds.silence_seconds:
+            # It can fail, but not be LEGAL any more, and every schedule spends long in silence.
+            raise _OutOfBoundsError(f"left out: {self._cut_reason}")
         return run
 
     async def _judged(self, scheduler: Scheduler) -> Run | None:
         """A run with what is wrong with it; `None` for one whose end is known already."""
         ended = await self.runner.run(scheduler)
         self._cut_reason = self._cut_reason or ended.cut_reason
+        self._is_unheard = self._is_unheard or bool(ended.unheard)
         if ended.is_given_up:
             return None
         reason = (
@@ -223,10 +254,11 @@ class Search:
         if self.exploration.schedules >= self.bounds.schedules:
             raise _OutOfBoundsError(f"{self.bounds.schedules:,} schedules ran out")
         if time.monotonic() - self._began_at > self.bounds.seconds:
-            raise _OutOfBoundsError(
-                f"{self.bounds.seconds:g} seconds ran out after "
-                f"{self.exploration.schedules:,} schedules"
-            )
+            raise _OutOfBoundsError(self._seconds_ran_out())
+
+    def _seconds_ran_out(self) -> str:
+        schedules = f"{self.exploration.schedules:,} schedules"
+        return f"{self.bounds.seconds:g} seconds ran out after {schedules}"
 
     def _undecided(self, reason: str) -> None:
         self.exploration.verdict = Verdict(VerdictKind.UNKNOWN, reason=reason)

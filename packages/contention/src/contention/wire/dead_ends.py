@@ -100,7 +100,8 @@ class DeadEnds:
         stuck = [actor for actor in self._actors.values() if not actor.has_ended]
         silent = [actor.name for actor in stuck if not (actor.holding or actor.waiting)]
         if silent:
-            raise StageError(f"{', '.join(silent)} neither ends, waits nor asks")
+            whys = [f"; {why}" for name in silent if (why := quiet.unheard.get(name))]
+            raise StageError(f"{', '.join(silent)} neither ends, waits nor asks{''.join(whys)}")
         why = "; ".join(self._why(actor) for actor in stuck)
         if doubt := self._doubt(stuck, quiet):
             raise StageError(f"nobody can go on, but {doubt}: {why}")
@@ -118,7 +119,10 @@ class DeadEnds:
                 blocker.actor for lane in actor.waiting for blocker in self._story.blockers_of(lane)
             }
             if own == {actor.name}:
-                return f"{actor.name} may free itself"
+                return (
+                    f"{actor.name} waits for another connection of its own, whose transaction it "
+                    "may still end"
+                )
         return ""
 
     def _why(self, actor: Actor) -> str:

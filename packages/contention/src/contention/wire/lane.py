@@ -28,6 +28,7 @@ from contention.wire.postgres_requests import (
     StartUp,
 )
 from contention.wire.redis import RespFraming
+from contention.wire.redis_commands import RedisKind
 from contention.wire.redis_requests import RedisReply, RedisRequest
 from contention.wire.rewording import Reworded
 
@@ -85,6 +86,7 @@ class Lane:
         start_up_packet: the same as it was sent.
         greeting: what the server said until the session was ready.
         awaits_sync: whether the server's latest reply had no ReadyForQuery: it may heed no Query.
+        has_subscribed: whether it has asked to be sent messages (LISTEN, SUBSCRIBE).
         has_let_go: whether the server has said that nothing of the session is left, locks included.
     """
 
@@ -105,6 +107,7 @@ class Lane:
         self.start_up: Mapping[str, str] = {}
         self.start_up_packet = b""
         self.greeting = bytearray()
+        self.has_subscribed = False
         self.has_let_go = False
         self.awaits_sync = False
         self._keeper = keeper
@@ -258,6 +261,7 @@ class Lane:
                 return
             elif isinstance(event, PostgresRequest | RedisRequest):
                 self._outbound.append(event)
+                self.has_subscribed = self.has_subscribed or _subscribes(event)
                 if isinstance(event, PostgresRequest) and self._backend and self._backends:
                     self._backends.heard(self._backend, event.texts)
                 if self._keeper.arrived(self, event):
@@ -379,3 +383,9 @@ class Lane:
     def _write(transport: asyncio.Transport | None, data: bytes) -> None:
         if transport is not None and data and not transport.is_closing():
             transport.write(data)
+
+
+def _subscribes(request: Request) -> bool:
+    if isinstance(request, RedisRequest):
+        return request.kind is RedisKind.SUBSCRIPTION
+    return any("listen" in text.casefold() for text in request.texts)

@@ -33,7 +33,8 @@ class LeftOut:
     def reasons(self) -> Iterator[str]:
         """Each as a sentence, most telling first."""
         for name in sorted(self.quiet.unheard):
-            yield f"what {name} could have asked while it was silent"
+            why = self.quiet.unheard[name]
+            yield f"what {name} could have asked while it was silent" + (why and f": {why}")
         for name in sorted(self.crowded):
             yield f"the other orders of what {name} asks at the same time"
         for name in sorted(self.asleep):

@@ -15,6 +15,7 @@ from contention.wire.gate import Lane
 from contention.wire.postgres import PostgresFraming
 from contention.wire.redis_clients import RedisClients
 from contention.wire.silence import Silence
+from contention.wire.sleepers import Sleepers, is_told
 from contention.wire.virtual_loop import GO_ON, VirtualClockLoop
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ class Quiet:
         self._leaving: set[int] = set()
         self._look_at = 0.0
         self._silence = Silence(silence_seconds)
-        self._silent: set[str] = set()
-        self.unheard: set[str] = set()
+        self._sleepers = Sleepers(actors, silence_seconds)
         self.waits: dict[str, Wait] = {}
         self.limited: set[str] = set()
         self.cycle: tuple[str, ...] = ()
@@ -86,8 +86,13 @@ class Quiet:
         """Something happened, to a worker if it has a name."""
         self._moved_at = time.monotonic()
         self._look_at = 0.0
-        self._silent.discard(name)
+        self._sleepers.moved(name)
         self._silence.broken()
+
+    @property
+    def unheard(self) -> Mapping[str, str]:
+        """Workers that were not waited for at some moment, and why, if that is known."""
+        return self._sleepers.unheard
 
     @property
     def has_time_limits(self) -> bool:
@@ -123,6 +128,7 @@ class Quiet:
             StageError: somebody waits for who knows what.
         """
         self._loop.observer = self._observe
+        self._sleepers.step_begins()
         self.moved()
         while True:
             self._idle = self._loop.create_future()
@@ -199,12 +205,24 @@ class Quiet:
     def _have_all_come_to_rest(self) -> bool:
         """Whether nobody goes on by itself, as far as those tell who are not silent."""
         moving = [actor for actor in self._actors.values() if not actor.is_at_rest]
-        waited_for = [actor for actor in moving if actor.name not in self._silent]
-        if waited_for and self._silence.is_over({a.name: a.worker.cpu_seconds for a in waited_for}):
-            self._silent.update(actor.name for actor in waited_for)
-            self.unheard.update(self._silent)
+        waited_for = [actor for actor in moving if actor.name not in self._sleepers.silent]
+        if waited_for and (
+            self._silence.is_over({a.name: a.worker.cpu_seconds for a in waited_for})
+            or self._sleepers.wait_in_vain(
+                waited_for, self._moved_at, others_can_go_on=self._can_others_go_on
+            )
+        ):
+            self._sleepers.give_up(waited_for)
             return True
         return not waited_for
+
+    def _can_others_go_on(self, actor: Actor) -> bool:
+        """Whether anybody but one who waits for a message does something, or can."""
+        others = [one for one in self._actors.values() if one is not actor]
+        return self._expiries.are_running or any(
+            one.holding or not (one.is_at_rest or one.name in self._sleepers.silent or is_told(one))
+            for one in others
+        )
 
     def _look_in(self, seconds: float) -> None:
         self._look_at = time.monotonic() + seconds
@@ -238,7 +256,7 @@ class Quiet:
 
     def _wake_a_sleeper(self) -> bool:
         """Let time pass for a worker that has nothing else to wait for."""
-        return any(not actor.is_at_rest and actor.wake() for actor in self._actors.values())
+        return self._sleepers.wake_one(self._moved_at, others_can_go_on=self._can_others_go_on)
 
     async def _are_blocked(self, waiting: Sequence[Lane]) -> bool:
         """Whether the servers say of every waiting request whom it waits for."""

@@ -18,10 +18,18 @@ class Silence:
     Args:
         limit_seconds: how long silence lasts before it is over.
         now: a clock that only goes forwards, in seconds.
+        most_of_limit: so many times the limit somebody may compute.
     """
 
-    def __init__(self, limit_seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limit_seconds: float,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        most_of_limit: float = _MOST_OF_LIMIT,
+    ) -> None:
         self._limit_seconds = limit_seconds
+        self._most_seconds = limit_seconds * most_of_limit
         self._now = now
         self._seen: Mapping[str, float] = {}
         self.broken()
@@ -44,7 +52,4 @@ class Silence:
             if computed > _IDLE_SHARE * (now - self._seen_at):
                 self._since = now
             self._seen, self._seen_at = dict(cpu_seconds), now
-        return (
-            now - self._since > self._limit_seconds
-            or now - self._began_at > self._limit_seconds * _MOST_OF_LIMIT
-        )
+        return now - self._since > self._limit_seconds or now - self._began_at > self._most_seconds

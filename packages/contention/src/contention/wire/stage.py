@@ -196,6 +196,11 @@ class Stage:
         return [key for step in self.steps if step.link is Link.CLOCK for key in step.touches]
 
     @property
+    def unheard(self) -> frozenset[str]:
+        """Workers that were not waited for at some moment."""
+        return frozenset(self._quiet.unheard)
+
+    @property
     def has_queued(self) -> bool:
         """Whether several workers waited for one row at once, so that the server had a choice."""
         return self._recording.has_queued

@@ -9,6 +9,7 @@ is ever made while a worker still has something to do.
 import asyncio
 import heapq
 import os
+import select
 import selectors
 import socket
 import stat
@@ -39,9 +40,12 @@ Observer = Callable[[], float]
 class _IdleSelector(selectors.BaseSelector):
     """A selector that asks an observer before it would wait."""
 
-    def __init__(self, inner: selectors.BaseSelector, observe: Observer) -> None:
+    def __init__(
+        self, inner: selectors.BaseSelector, observe: Observer, turns: Callable[[], None]
+    ) -> None:
         self._inner = inner
         self._observe = observe
+        self._turns = turns
         self.asked = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:  # noqa: ANN401 - as the base class
@@ -57,6 +61,7 @@ class _IdleSelector(selectors.BaseSelector):
         self.asked += 1
         ready = self._inner.select(0)
         if ready or timeout == 0:
+            self._turns()
             return ready
         return self._inner.select(self._observe())
 
@@ -93,7 +98,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._limits: list[tuple[float, asyncio.Future[None]]] = []
         self._errands: set[_Errand] = set()
         self._births: WeakKeyDictionary[asyncio.Task[Any], Birth] = WeakKeyDictionary()
-        self._sockets = _IdleSelector(selectors.DefaultSelector(), self._observe)
+        self._sockets = _IdleSelector(selectors.DefaultSelector(), self._observe, self._turn)
         super().__init__(self._sockets)
         # A timer is due when the clock says its time, however large that is by then.
         self._clock_resolution = _RESOLUTION_SECONDS
@@ -108,6 +113,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         if not self._limits:
             return wait
         return min([wait, *(max(GO_ON, at - now) for at, _ in self._limits)])
+
+    def _turn(self) -> None:
+        if self._limits:
+            self._end_limits(time.monotonic())
 
     def _run_clock(self, passed_seconds: float) -> float:
         self._now_seconds += passed_seconds
@@ -127,7 +136,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     async def ends_within(self, future: "asyncio.Future[Any]", real_seconds: float) -> bool:
         """Wait for a future, but not longer than this on the wall; whether it is done.
 
-        The clock of this loop has no part in it. A loop that is never idle waits longer.
+        The clock of this loop has no part in it.
         """
         limit: asyncio.Future[None] = self.create_future()
         self._limits.append((time.monotonic() + real_seconds, limit))
@@ -205,6 +214,13 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
                 if _is_named(one) or not (only_named or _is_its_own(one)):
                     _cut(one)
 
+    def has_unread(self, worker: str) -> bool:
+        """Whether a worker's gates have something to read, asked by any thread while it stands."""
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(one) for one in self._copies()]
+            own = [one for one in sockets if _is_named(one) and _folder_of(one) == worker]
+            return bool(select.select(own, [], [], 0)[0]) if own else False
+
     def _copies(self) -> list[socket.socket]:
         """What it looks at, for a thread that does not own it; none if it turns meanwhile."""
         copies = []
@@ -271,6 +287,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
 def _is_named(one: socket.socket) -> bool:
     return one.family == socket.AF_UNIX and bool(one.getsockname())
+
+
+def _folder_of(one: socket.socket) -> str:
+    return Path(one.getsockname()).parent.name
 
 
 def _is_its_own(one: socket.socket) -> bool:

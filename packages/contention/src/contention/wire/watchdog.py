@@ -16,6 +16,7 @@ links that are served elsewhere and may block as long as they like.
 
 import asyncio
 import ctypes
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,8 @@ from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 
 _LOOK_SECONDS: Final = 0.125
+_UNREAD_SECONDS: Final = 1.0
+"""Before the time limits of drivers, which have to be told from a server that does not answer."""
 _PATIENCE_SECONDS: Final = 1.0
 _HURRY_SECONDS: Final = 0.25
 _MOST_BREAKS: Final = 3
@@ -72,6 +75,8 @@ class Watchdog:
         self._looked_seconds = 0.0
         self._turned_at = 0.0
         self._silence = Silence(silence_seconds, self._looked)
+        soon = min(_UNREAD_SECONDS, silence_seconds)
+        self._unread = Silence(soon, self._looked, most_of_limit=math.inf)
 
     def __enter__(self) -> Self:
         self._thread_id = get_ident()
@@ -108,11 +113,23 @@ class Watchdog:
         if self._loop.turns != self._turns:
             self._turns, self._turned_at = self._loop.turns, self._looked_seconds
             self._silence.broken()
+            self._unread.broken()
             return False
-        return self._silence.is_over({"loop": _cpu_seconds(self._thread_id)})
+        computed = {"loop": _cpu_seconds(self._thread_id)}
+        # Both have to look: each remembers what had been computed when it looked last.
+        is_over, is_soon = self._silence.is_over(computed), self._unread.is_over(computed)
+        return is_over or (is_soon and self._waits_for_its_own_gate())
+
+    def _waits_for_its_own_gate(self) -> bool:
+        """Whether who stops the loop has asked for something that the loop would have to read."""
+        worker = self._worker(self._frames())
+        return bool(worker) and self._loop.has_unread(worker)
+
+    def _frames(self) -> list[FrameType]:
+        return list(outwards(sys._current_frames().get(self._thread_id)))  # noqa: SLF001 - documented so
 
     def _act(self) -> None:
-        frames = list(outwards(sys._current_frames().get(self._thread_id)))  # noqa: SLF001 - documented so
+        frames = self._frames()
         worker = self._worker(frames)
         self._silence.broken()
         if not (worker or self._watches_everybody):
