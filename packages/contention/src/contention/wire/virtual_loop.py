@@ -30,6 +30,7 @@ GO_ON: Final = 0.0
 
 _LONGEST_WAIT_SECONDS: Final = 0.05
 _RESOLUTION_SECONDS: Final = 1e-6
+_NEVER_IDLE_SECONDS: Final = 0.25
 
 _WAKES: Final = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]  # noqa: SLF001 - what asyncio.sleep sets its timer to call
 
@@ -115,8 +116,9 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return min([wait, *(max(GO_ON, at - now) for at, _ in self._limits)])
 
     def _turn(self) -> None:
+        """A limit ends in an idle moment; where there is none, a moment later."""
         if self._limits:
-            self._end_limits(time.monotonic())
+            self._end_limits(time.monotonic() - _NEVER_IDLE_SECONDS)
 
     def _run_clock(self, passed_seconds: float) -> float:
         self._now_seconds += passed_seconds
