@@ -108,6 +108,10 @@ async def test_who_blocks_the_loop_is_named_with_the_line_and_what_to_do(
     assert found.verdict.reason.startswith("w1 has neither awaited nor ended for ")
     assert f" at {line_of(worker, text)}" in found.verdict.reason
     assert "give it as an ordinary function" in found.verdict.reason
+    for thread in set(threading.enumerate()) - before:
+        thread.join(
+            PATIENCE_SECONDS
+        )  # the loop's helpers have been told to end, and end by themselves
     assert set(threading.enumerate()) <= before
 
 

@@ -116,9 +116,11 @@ class GivesUp:
     "body", [programs.try_again_for_ever, process(programs.try_again_for_ever)]
 )
 async def test_who_tries_again_for_ever_is_gone_when_its_run_is_given_up(
-    servers: Servers, body: Body
+    servers: Servers, body: Body, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = set(threading.enumerate())
-    await found_by(servers, body, invariant=accounts_hold(0), scheduler=GivesUp())
+    with tempfile.TemporaryDirectory(prefix="ct-") as own:
+        monkeypatch.setattr(tempfile, "tempdir", own)
+        await found_by(servers, body, invariant=accounts_hold(0), scheduler=GivesUp())
+        assert not folders_of_processes()
     assert set(threading.enumerate()) <= before
-    assert not folders_of_processes()
