@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
-from sqlalchemy import text
+from asyncpg.transaction import Transaction
+from sqlalchemy import PoolProxiedConnection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -14,6 +16,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.util import greenlet_spawn
 
 from claimwright.domain.errors import SessionInUseError
 from claimwright.server_addresses import engine_arguments
@@ -123,29 +126,56 @@ async def driver_transaction(database: AsyncSession | AsyncEngine) -> AsyncItera
     Raises:
         SessionInUseError: the session is already in a transaction.
     """
-    async with _connection_of(database) as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None  # noqa: S101 - a connection that was just opened has one
-        try:
-            async with driver.transaction(isolation="read_committed"):
-                if isinstance(database, AsyncSession) and not database.info.get(_OWN_SESSION):
-                    await driver.execute(*_limiting(TransactionLimits()))
-                yield driver
-        finally:
-            if driver.is_closed() or driver.is_in_transaction():
-                await connection.invalidate()
+    if isinstance(database, AsyncEngine):
+        async with _lent_by_engine(database) as driver, _read_committed(driver):
+            yield driver
+        return
+    async with _lent_by_session(database) as driver, _read_committed(driver):
+        if not database.info.get(_OWN_SESSION):
+            await driver.execute(*_limiting(TransactionLimits()))
+        yield driver
+
+
+def _read_committed(driver: Driver) -> Transaction:
+    return driver.transaction(isolation="read_committed")
 
 
 @asynccontextmanager
-async def _connection_of(database: AsyncSession | AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    if isinstance(database, AsyncEngine):
-        async with database.connect() as connection:
-            yield connection
-        return
-    if database.in_transaction():
+async def _lent_by_engine(engine: AsyncEngine) -> AsyncIterator[Driver]:
+    """A connection straight out of the pool: an object of SQLAlchemy's around it costs more."""
+    try:
+        lent = await engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(None, None, error, Exception, dialect=engine.dialect) from error
+    driver = _driver_of(lent)
+    try:
+        yield driver
+    finally:
+        await greenlet_spawn(lent.invalidate if _is_unfit(driver) else lent.close)
+
+
+@asynccontextmanager
+async def _lent_by_session(session: AsyncSession) -> AsyncIterator[Driver]:
+    if session.in_transaction():
         raise SessionInUseError("the session is already in a transaction; commit or pass none")
-    async with database.begin():
-        yield await database.connection()
+    async with session.begin():
+        connection = await session.connection()
+        driver = _driver_of(await connection.get_raw_connection())
+        try:
+            yield driver
+        finally:
+            if _is_unfit(driver):
+                await connection.invalidate()
+
+
+def _driver_of(lent: PoolProxiedConnection) -> Driver:
+    driver: Driver | None = lent.driver_connection
+    assert driver is not None  # noqa: S101 - a connection that was just lent has one
+    return driver
+
+
+def _is_unfit(driver: Driver) -> bool:
+    return bool(driver.is_closed() or driver.is_in_transaction())
 
 
 @asynccontextmanager
