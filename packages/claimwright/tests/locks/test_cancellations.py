@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from claimwright.locks import LeaseOptions, lease
 from support.leases import KEY, Relayed, hold
 
-RELEASE = b"\r\nEVALSHA\r\n"
+RELEASE = b"\r\nEVAL\r\n"
 
 
 async def steps(count: int) -> None:

@@ -10,17 +10,19 @@ behind, swallow a cancellation, or make a calculation wait for a Redis that is a
     acquire task  SET NX sent ──────────────────────── reply read, nothing sent after it
     server        ............ key taken ................................. key deleted
 
-``Lock.acquire()`` runs in a task of its own. The caller's cancellation reaches the caller only, so
-redis-py never sees one between a command and its reply: that is where it would swallow it or leave
-the key behind. There is no renewal: the time-outs of the transaction inside add up to less than
-the lease's own.
+The first SET goes out with those of other leases, by a connection that they share (`wire`). What
+that does not settle, a key that is held or a connection that broke, is for redis-py's own lock:
+``Lock.acquire()`` runs in a task of its own. Either way the caller's cancellation reaches the
+caller only, so nothing is cancelled between a command and its reply: that is where redis-py would
+swallow it or leave the key behind. There is no renewal: the time-outs of the transaction inside add
+up to less than the lease's own.
 """
 
 import asyncio
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -40,6 +42,7 @@ from claimwright.domain.errors import (
 )
 from claimwright.locks.patience import RESERVED_SLICES, Patience
 from claimwright.locks.watched import View
+from claimwright.locks.wire import wire_of
 from claimwright.metrics import LEASES_CONTENDED, LEASES_LOST, LEASES_SKIPPED
 
 _SERVER_ERRORS: Final = (redis_errors.RedisError, OSError)
@@ -228,23 +231,45 @@ class _Attempt:
         self._held = False
         self._patience = Patience(options.patience_ms)
         self._view = View(client)
+        self._options = options
         self._lock = client.lock(key, timeout=options.timeout_seconds)
+        self._wire = wire_of(client, self._lock)
         self._lock.redis = cast("Redis", self._view)
         self._began_at = asyncio.get_running_loop().time()
-        self._acquiring = asyncio.create_task(_acquire(self._lock, options, token))
+        self._acquiring = self._first_try()
+
+    def _first_try(self) -> asyncio.Future[Any]:
+        if self._wire is None:
+            return self._acquire()
+        milliseconds = int(self._options.timeout_seconds * 1000)
+        return self._wire.ask("SET", self._key, self._token, "NX", "PX", milliseconds)
+
+    def _acquire(self) -> asyncio.Future[Any]:
+        self._wire = None
+        return asyncio.create_task(_acquire(self._lock, self._options, self._token))
 
     async def skip_reason(self) -> str | None:
         """Wait for the lease: None when Redis decided about it, else why it counts as away."""
-        if not await self._patience.outlasts(
-            self._acquiring, heard=self._view.heard, reserved_slices=RESERVED_SLICES
-        ):
+        if not await self._answers():
             return "no_answer"
+        if self._wire is not None and not (
+            _succeeded(self._acquiring) and self._acquiring.result()
+        ):
+            # redis-py's lock knows how to wait for a key, and to connect anew.
+            self._acquiring = self._acquire()
+            if not await self._answers():
+                return "no_answer"
         try:
-            self._held = self._acquiring.result()
+            self._held = bool(self._acquiring.result())
         except _SERVER_ERRORS as error:
             return _reason_for(error, self._key)
         self._patience.renew()
         return None
+
+    async def _answers(self) -> bool:
+        return await self._patience.outlasts(
+            self._acquiring, heard=self._view.heard, reserved_slices=RESERVED_SLICES
+        )
 
     def refuse_contention(self) -> None:
         """Raise when Redis gave the lease to another worker."""
@@ -260,29 +285,50 @@ class _Attempt:
         """
         self._view.stopped = True
         self._patience.settling = True
-        if self._view.under_way:
+        if self._may_have_taken():
             await self._patience.outlasts(self._acquiring, reserved_slices=RESERVED_SLICES - 1)
         await self._patience.end(self._acquiring)
-        if _succeeded(self._acquiring) and self._acquiring.result():
+        if _said_yes(self._acquiring):
             await self._release()
-        elif self._view.under_way:
+        elif self._may_have_taken():
             await self._withdraw()
         self._patience.raise_cancellation()
 
+    def _may_have_taken(self) -> bool:
+        """Whether a SET of ours was not answered, by failure too."""
+        if self._wire is not None:
+            return not _succeeded(self._acquiring)
+        return self._view.under_way
+
     async def _release(self) -> None:
-        if not await self._within_patience(self._lock.release()) and self._held:
+        released = self._release_by_wire() if self._wire else self._release_by_lock()
+        if not await released and self._held:
             LEASES_LOST.inc()
 
-    async def _withdraw(self) -> None:
-        """Delete the key if a SET that was never answered did take it."""
-        await self._within_patience(_withdraw(self._client, self._key, self._token))
-
-    async def _within_patience(self, command: Coroutine[Any, Any, object]) -> bool:
-        """Return whether it succeeded; nothing is raised, because the work inside is done."""
-        task = asyncio.create_task(command)
-        await self._patience.outlasts(task)
-        await self._patience.end(task)
+    async def _release_by_lock(self) -> bool:
+        task = asyncio.create_task(self._lock.release())
+        await self._settled(task)
         return _succeeded(task)
+
+    async def _release_by_wire(self) -> bool:
+        assert self._wire is not None  # noqa: S101 - the caller looked
+        deleting = self._wire.ask("EVAL", _WITHDRAW_SCRIPT, 1, self._key, self._token)
+        await self._settled(deleting)
+        if deleting.cancelled() or _succeeded(deleting):
+            return _said_yes(deleting)
+        # The connection broke, as all do when a server starts anew; perhaps there is another.
+        return await self._withdraw()
+
+    async def _withdraw(self) -> bool:
+        """Delete the key if it is ours; whether it was."""
+        task = asyncio.create_task(_withdraw(self._client, self._key, self._token))
+        await self._settled(task)
+        return _said_yes(task)
+
+    async def _settled(self, command: asyncio.Future[Any]) -> None:
+        """Wait within the patience; nothing is raised, because the work inside is done."""
+        await self._patience.outlasts(command)
+        await self._patience.end(command)
 
 
 async def _acquire(lock: Lock, options: LeaseOptions, token: str) -> bool:
@@ -295,12 +341,16 @@ async def _acquire(lock: Lock, options: LeaseOptions, token: str) -> bool:
     )
 
 
-async def _withdraw(client: Redis, key: str, token: str) -> None:
-    await client.eval(_WITHDRAW_SCRIPT, 1, key, token)
+async def _withdraw(client: Redis, key: str, token: str) -> object:
+    return await client.eval(_WITHDRAW_SCRIPT, 1, key, token)
 
 
-def _succeeded(task: asyncio.Task[Any]) -> bool:
+def _succeeded(task: asyncio.Future[Any]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _said_yes(task: asyncio.Future[Any]) -> bool:
+    return _succeeded(task) and bool(task.result())
 
 
 def _reason_for(error: Exception, key: str) -> str:

@@ -34,7 +34,7 @@ class Patience:
 
     async def outlasts(
         self,
-        task: asyncio.Task[Any],
+        task: asyncio.Future[Any],
         *,
         heard: Callable[[], bool] = lambda: False,
         reserved_slices: int = 0,
@@ -48,7 +48,7 @@ class Patience:
                 self._left -= _LATE_CHARGE if late else _CHARGE
         return task.done()
 
-    async def end(self, task: asyncio.Task[Any]) -> None:
+    async def end(self, task: asyncio.Future[Any]) -> None:
         """Cancel the task until it ends; redis-py may swallow the first one."""
         for _ in range(_CANCELS):
             if task.done():
@@ -61,7 +61,7 @@ class Patience:
         if self._cancelled is not None:
             raise self._cancelled
 
-    async def _wait_one_slice(self, task: asyncio.Task[Any]) -> bool:
+    async def _wait_one_slice(self, task: asyncio.Future[Any]) -> bool:
         """Return whether the slice ended late, because our own loop was busy."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._slice_seconds
