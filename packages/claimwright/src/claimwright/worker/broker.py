@@ -20,6 +20,8 @@ TASK_OF_KIND: Final[Mapping[RequestKind, str]] = {
     RequestKind.CALCULATE: PLAN_DAY,
     RequestKind.POLICY: CALCULATE_POLICIES,
 }
+#: RabbitMQ may take a message and answer for hours with nothing, when its memory or disk is full.
+_PATIENCE: Final = {"read_timeout": 10, "write_timeout": 10}
 
 
 class CeleryBroker:
@@ -43,12 +45,18 @@ class CeleryBroker:
     def _send(self, messages: Sequence[Message]) -> int:
         sent = 0
         try:
-            with broker_errors_in_our_words(self._app):
+            with (
+                broker_errors_in_our_words(self._app),
+                self._app.connection_for_write(transport_options=_PATIENCE) as connection,
+            ):
+                producer = self._app.amqp.Producer(connection, auto_declare=False)
                 for message in messages:
                     ids: Any = list(message.request_ids)
                     if message.kind is RequestKind.CALCULATE:
                         (ids,) = ids
-                    self._app.send_task(TASK_OF_KIND[message.kind], args=[ids], retry=False)
+                    self._app.send_task(
+                        TASK_OF_KIND[message.kind], args=[ids], producer=producer, retry=False
+                    )
                     sent += 1
         except BrokerUnavailableError:
             return sent

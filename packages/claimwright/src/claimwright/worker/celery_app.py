@@ -22,7 +22,9 @@ _FIXED: Final[Mapping[str, Any]] = {
     "task_ignore_result": True,
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
-    "task_publish_retry": False,
+    # A connection that was kept may be one that the broker has since closed: a new one, once.
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0},
     "worker_prefetch_multiplier": 1,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "timezone": "UTC",

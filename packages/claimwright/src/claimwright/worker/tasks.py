@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Final, NoReturn
 
 from celery import Task
+from celery.exceptions import Reject
 
 from claimwright.domain.errors import (
     BrokerUnavailableError,
@@ -94,7 +95,7 @@ def plan_day_task(self: Task, request_id: int) -> None:
         with broker_errors_in_our_words(app):
             for chunk in chunks:
                 calculate_day_task.apply_async(
-                    args=[chunk.request_id, chunk.generation, chunk.number], retry=False
+                    args=[chunk.request_id, chunk.generation, chunk.number]
                 )
     _conclude(self, [attempt], seconds(), args=[request_id])
 
@@ -202,8 +203,13 @@ def _timed(task: Task) -> Iterator[Callable[[], float]]:
 
 
 def _again(task: Task, attempt: int, args: Sequence[object] | None) -> NoReturn:
+    """Send the task once more, later; where that cannot be sent, this message comes back."""
     pause = pause_seconds(attempt, _settings().retry_wait_seconds)
-    raise task.retry(args=args, countdown=pause)
+    try:
+        raise task.retry(args=args, countdown=pause)
+    except Reject as rejected:
+        # Celery would have the broker throw it away.
+        raise Reject(rejected.reason, requeue=True) from rejected
 
 
 def _again_or_bury(task: Task, policy_id: int, error: Exception) -> NoReturn:
