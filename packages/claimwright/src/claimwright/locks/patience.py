@@ -67,9 +67,27 @@ class Patience:
         ends_at = loop.time() + self._slice_seconds
         while not task.done() and (left_seconds := ends_at - loop.time()) > 0:
             try:
-                await asyncio.wait({task}, timeout=left_seconds)
+                await _done_or_late(task, left_seconds)
             except asyncio.CancelledError as error:
                 if not self.settling:
                     raise
                 self._cancelled = error
         return loop.time() - ends_at > self._slice_seconds / 4
+
+
+async def _done_or_late(task: asyncio.Future[Any], seconds: float) -> None:
+    """Wait for a task so long; for one of them, `asyncio.wait` costs as much as a command does."""
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    task.add_done_callback(wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
