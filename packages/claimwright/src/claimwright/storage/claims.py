@@ -6,10 +6,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Computed, DateTime, func, inspect, select, text
+from sqlalchemy import Computed, DateTime, func, select, text
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import Mapped, Mapper, mapped_column
+from sqlalchemy.orm import Mapped, class_mapper, mapped_column
 from sqlalchemy.orm.attributes import instance_dict, instance_state
 
 from claimwright.storage.base import Base
@@ -49,7 +49,7 @@ class Claim(Base):
         Made as SQLAlchemy makes what it loads, without the constructor that notes every value as
         a change: that costs as much as the statement that stored the claim.
         """
-        mapper: Mapper[Claim] = inspect(cls)
+        mapper = class_mapper(cls)
         claim: Claim = mapper.class_manager.new_instance()
         instance_dict(claim).update(values)
         key = (claim.policy_id, claim.id)
