@@ -91,6 +91,24 @@ def test_times_are_those_of_the_zone_asked_for_in_tables_and_in_json(
     assert item["observed_at"] == "2013-06-08T03:00:00+00:00"
 
 
+@pytest.mark.parametrize("listing", ["list", "restatements"])
+def test_eighty_columns_hold_each_reading_on_one_line(
+    command: Commands, examples: Path, tmp_path: Path, listing: str
+) -> None:
+    for rain in ("0.25", "0.50"):
+        source = some_new_york(tmp_path)
+        text = source.read_text(encoding="utf-8")
+        source.write_text(text.replace(",NA,0,", f",NA,{rain},"), encoding="utf-8")
+        command("readings", "import", source, "--mapping", examples / "nyc-readings.toml")
+    command.on_a_terminal_of(80)
+    found = command("readings", listing, "--variable", "precipitation")
+    items = command.json("readings", listing, "--variable", "precipitation")["items"]
+    lines = [line for line in found.out.splitlines() if line.startswith("│")]
+    assert len(lines) == len(items) > 0
+    assert all("│ EWR    │ precipitation │ 2013-01-0" in line for line in lines)
+    assert "source" in found.err
+
+
 def test_one_reading_is_one_reading(command: Commands, examples: Path, tmp_path: Path) -> None:
     command("products", "add", examples / "nyc-wind.toml")
     (tmp_path / "wind.csv").write_text("at,wind_speed\n2013-06-08T03:00:00Z,300\n")

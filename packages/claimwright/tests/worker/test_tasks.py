@@ -22,6 +22,7 @@ from claimwright.testing import create_test_policy, create_test_risk_event
 from claimwright.worker import calculate_policies_task, calculate_policy_claims_task, process
 from claimwright.worker.tasks import pause_seconds
 from support.databases import plain_connections
+from support.leases import free_port
 
 Outcome = TypeVar("Outcome")
 DAY = "2025-01-15"
@@ -224,3 +225,29 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
         signal.alarm(30)  # ends a child that waits for its parent's loop
         os._exit(0 if process.run(thread_lives) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_retry_that_cannot_be_sent_goes_back_to_the_queue_instead_of_being_thrown_away() -> None:
+    program = """
+from celery.exceptions import Reject
+from claimwright.worker import calculate_policy_claims_task as task, tasks
+task.push_request(id="1", args=[7, "2025-01-15"], called_directly=False, is_eager=False)
+try:
+    tasks._again(task, 1, None)
+except Reject as rejected:
+    print(rejected.requeue)
+"""
+    port = free_port()
+    servers = {
+        "CLAIMWRIGHT_DATABASE_URL": "postgresql://nobody@127.0.0.1/nothing",
+        "CLAIMWRIGHT_REDIS_URL": f"redis://127.0.0.1:{port}/0",
+        "CLAIMWRIGHT_BROKER_URL": f"redis://127.0.0.1:{port}/1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **servers},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -1,6 +1,6 @@
 """`claimwright readings`: measured values, as they were known first."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
@@ -26,6 +26,7 @@ from claimwright.cli.options import (
 )
 from claimwright.cli.output import (
     AsJson,
+    Whole,
     messages,
     print_json,
     print_table,
@@ -143,7 +144,8 @@ def list_(*, asked: _Asked, as_json: AsJson = False) -> None:
     """List readings by region, variable and time, page by page."""
     columns = {"value": "value", "source": "source", "restates": "restates_id"}
     page = _page(list_readings.list_readings, asked)
-    _show("Readings", page, {"id": "id", **_WHERE, **columns}, as_json=as_json)
+    shown = {"id": "id", **_WHERE, **columns}
+    _show("Readings", page, shown, leaving=("restates", "source", "id"), as_json=as_json)
 
 
 @app.command("restatements")
@@ -152,7 +154,8 @@ def restatements(*, asked: _Asked, as_json: AsJson = False) -> None:
     """List values that came for instants whose value was known; none of them is applied."""
     columns = {"known": "known_value", "restated": "restated_value", "source": "source"}
     page = _page(list_readings.list_restatements, asked)
-    _show("Restatements", page, {"id": "id", **_WHERE, **columns}, as_json=as_json)
+    shown = {"id": "id", **_WHERE, **columns}
+    _show("Restatements", page, shown, leaving=("source", "id"), as_json=as_json)
 
 
 @app.command("quarantined")
@@ -161,7 +164,8 @@ def quarantined(*, asked: _Asked, as_json: AsJson = False) -> None:
     """List readings outside the plausible range of a product's terms; they never trigger it."""
     columns = {"value": "value", "product": "product", "reason": "reason"}
     page = _page(list_readings.list_quarantined, asked)
-    _show("Quarantined readings", page, {"id": "reading_id", **_WHERE, **columns}, as_json=as_json)
+    shown = {"id": "reading_id", **_WHERE, **columns}
+    _show("Quarantined readings", page, shown, leaving=("product", "id"), as_json=as_json)
 
 
 def _page(fetch: Callable[..., Awaitable[Page[Item]]], asked: _Asked) -> Page[Item]:
@@ -182,18 +186,29 @@ def _in_zone(item: Item, zone: ZoneInfo) -> Item:
     return replace(item, **local)
 
 
-def _show(title: str, page: Page[Item], columns: Mapping[str, str], *, as_json: bool) -> None:
+def _show(
+    title: str,
+    page: Page[Item],
+    columns: Mapping[str, str],
+    *,
+    leaving: Sequence[str],
+    as_json: bool,
+) -> None:
     """Print a page; each column names the attribute that stands under it."""
     if as_json:
         print_json(page)
         return
     rows = ([_cell(getattr(item, name)) for name in columns.values()] for item in page.items)
-    print_table(title, list(columns), rows)
+    print_table(title, list(columns), rows, leaving=leaving)
     print_next_page(page.next_after)
 
 
 def _cell(value: object) -> object:
-    return plain(value) if isinstance(value, Decimal) else value
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime) and value.tzname() == "UTC":
+        return Whole(f"{value:%Y-%m-%d %H:%M:%SZ}")
+    return value
 
 
 def _print_import(report: ReadingsReport) -> None:
