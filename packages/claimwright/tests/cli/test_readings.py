@@ -106,7 +106,7 @@ def test_eighty_columns_hold_each_reading_on_one_line(
     lines = [line for line in found.out.splitlines() if line.startswith("│")]
     assert len(lines) == len(items) > 0
     assert all("│ EWR    │ precipitation │ 2013-01-0" in line for line in lines)
-    assert "source" in found.err
+    assert "Not shown on 80 columns: " in found.err
 
 
 def test_one_reading_is_one_reading(command: Commands, examples: Path, tmp_path: Path) -> None:

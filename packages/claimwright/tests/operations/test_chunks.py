@@ -253,6 +253,32 @@ async def test_what_the_locks_own_statement_read_would_pay_twice(
     assert await paid(world) == [20_000] * 4
 
 
+async def lock_nothing(connection: Driver, chunk: Chunk, _days: tuple[date, date]) -> list[int]:
+    rows = await connection.fetch(
+        "SELECT id FROM policies WHERE coverage_region = $1 ORDER BY id", chunk.group.region
+    )
+    return [row[0] for row in rows]
+
+
+async def test_without_the_row_locks_the_key_refuses_what_would_pay_twice(
+    world: World, fresh_connections: Connections
+) -> None:
+    async with counted("transactions_retried", sqlstate="23P01") as retried:
+        await pay_a_limit_from_two_days(world, fresh_connections, ChunkParts(lock=lock_nothing))
+    assert await paid(world) == [10_000] * 4
+    assert retried == [1]
+    assert (await verify(world.runtime)).verdict is Verdict.CLEAN
+
+
+async def test_without_the_row_locks_and_without_the_key_everything_is_paid_twice(
+    world: World, fresh_connections: Connections
+) -> None:
+    await (await fresh_connections.superuser()).execute(LENIENT_KEY)
+    await pay_a_limit_from_two_days(world, fresh_connections, ChunkParts(lock=lock_nothing))
+    assert await paid(world) == [20_000] * 4
+    assert (await verify(world.runtime)).verdict is Verdict.DIFFERENT
+
+
 async def test_a_chunk_that_is_delivered_twice_at_once_is_paid_once(
     world: World, fresh_connections: Connections
 ) -> None:
