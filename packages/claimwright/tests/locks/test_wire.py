@@ -73,7 +73,7 @@ async def test_who_gives_a_silent_server_up_drops_the_connection_and_the_next_on
         after = wire.ask("EXISTS", KEY)
         silent.cancel()
         with pytest.raises(redis_errors.ConnectionError, match="given up"):
-            await beside
+            await asyncio.wait_for(beside, 10)
         assert await after == 1
         assert relay.connections == 2
     assert await client.get(KEY) == b"taken"

@@ -252,9 +252,7 @@ class _Attempt:
         """Wait for the lease: None when Redis decided about it, else why it counts as away."""
         if not await self._answers():
             return "no_answer"
-        if self._wire is not None and not (
-            _succeeded(self._acquiring) and self._acquiring.result()
-        ):
+        if self._wire is not None and not _said_yes(self._acquiring):
             # redis-py's lock knows how to wait for a key, and to connect anew.
             self._acquiring = self._acquire()
             if not await self._answers():

@@ -72,6 +72,7 @@ class Wire:
             self._sent, self._dropping = set(), False
 
     async def _send_and_read(self, asked: list[tuple[Command, Reply]]) -> None:
+        """The connection closes itself where a reply is not read to its end."""
         if not asked:
             return
         connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # it has no types
@@ -80,9 +81,6 @@ class Wire:
             await connection.send_packed_command(packed)
             for _, reply in asked:
                 await _read(connection, reply)
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
         finally:
             await self._pool.release(connection)
 
