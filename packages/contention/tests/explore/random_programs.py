@@ -67,13 +67,18 @@ def random_script(random: Random, count: int) -> Script:
             statements.append(random.choice(TABLE_STATEMENTS))
         else:
             statements.append(random.choice(ROW_STATEMENTS))
+    named = with_rows(random, statements)
+    ends_with = "ROLLBACK" if random.random() < 0.15 else "COMMIT"
+    return Script(named, random.random() < 0.75, ends_with)
+
+
+def with_rows(random: Random, statements: Sequence[str]) -> tuple[str, ...]:
+    """Statements about rows, in the order of the rows."""
     rows = sorted(random.choice((1, 1, 2)) for _ in statements)
-    named = [
+    return tuple(
         text.format(row=row, name=("one", "two")[row - 1])
         for text, row in zip(statements, rows, strict=True)
-    ]
-    ends_with = "ROLLBACK" if random.random() < 0.15 else "COMMIT"
-    return Script(tuple(named), random.random() < 0.75, ends_with)
+    )
 
 
 @dataclass

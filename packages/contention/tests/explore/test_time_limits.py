@@ -19,7 +19,7 @@ from contention.wire.servers import Links, Servers
 from .programs import Program, add_one_locked, add_to_both, database, two_accounts
 
 UNCLEAR = (
-    "left out: what w1 does if a time limit of its own ends its wait while others go on: which "
+    "left out: what {} does if a time limit of its own ends its wait while others go on: which "
     "one does, or what the server's own code makes of it, cannot be seen"
 )
 UPDATE = "UPDATE accounts SET amount = amount + 1 WHERE id = 1"
@@ -343,7 +343,8 @@ HIDDEN = {
 async def test_a_limit_that_cannot_be_seen_is_told(servers: Servers, name: str) -> None:
     statement, setup = HIDDEN[name]
     found = await found_by(servers, asks(statement, UPDATE), add_one_locked, setup=setup)
-    assert told(found) == (UNKNOWN, UNCLEAR)
+    # A function that sets one may be anybody's; which of the two waits first is no matter.
+    assert told(found) in [(UNKNOWN, UNCLEAR.format(name)) for name in ("w1", "w2")]
 
 
 # --- Redis ----------------------------------------------------------------------------------------

@@ -120,11 +120,16 @@ class Runner:
         """
         self.count += 1
         known = _Known()
+        ended_apart = self.lessons.ends_apart
         try:
             ended = await self._attempts(scheduler, only, known)
         except (StageError, NotDeterministicError):
+            if self.lessons.ends_apart and not ended_apart:
+                raise LearnedError from None
             await self._try_out(known, only)
             raise
+        if self.lessons.ends_apart and not ended_apart:
+            raise LearnedError
         if not known.questions:
             return ended
         await self._try_out(known, only)

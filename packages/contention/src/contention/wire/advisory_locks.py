@@ -64,6 +64,11 @@ def mentions_advisory_locks(sql: str) -> bool:
     return "advisory" in sql.lower()
 
 
+def is_of_transaction(sql: str) -> bool:
+    """Whether a text may be about advisory locks that end with their transaction."""
+    return "xact" in sql.lower()
+
+
 def read_call(output: Sequence[str], parameters: Sequence[str]) -> AdvisoryCall | None:
     """The call that a plan's output shows, with its values; `None` when it shows more than one."""
     match = _CALL.fullmatch(output[0]) if len(output) == 1 else None

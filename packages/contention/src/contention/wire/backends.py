@@ -81,24 +81,31 @@ class Backend(asyncio.Protocol):
         lane.server_taken_over(self._transport, self.greeting)
 
     def reset(
-        self, *, is_in_transaction: bool, awaits_sync: bool, when_reset: Callable[[bool], None]
+        self,
+        *,
+        is_in_transaction: bool,
+        awaits_sync: bool,
+        is_skipping: bool,
+        when_reset: Callable[[bool], None],
     ) -> None:
         """Undo everything of the session; then say whether that is done, or the backend gone.
 
         Args:
             is_in_transaction: whether one is open.
-            awaits_sync: whether the server may heed nothing but a Sync.
+            awaits_sync: whether a Sync is still to come, at which the server would make last what
+                it has done.
+            is_skipping: whether it heeds nothing before that.
             when_reset: told whether it worked.
         """
         assert self._transport is not None  # noqa: S101 - it has served
         self._lane, self._state = None, _State.RESETTING
         self._when_reset = when_reset
-        statements = ["DISCARD ALL", "SELECT pg_stat_force_next_flush()"]
-        if is_in_transaction:
-            statements.insert(0, "ROLLBACK")
-        self._awaited = awaits_sync + len(statements)
-        sync = _SYNC if awaits_sync else b""
-        self._transport.write(sync + b"".join(map(_query, statements)))
+        messages = [_ROLLBACK] if awaits_sync and not is_skipping else []
+        messages += [_SYNC] if awaits_sync else []
+        messages += [_ROLLBACK] if is_in_transaction else []
+        messages += [_query("DISCARD ALL"), _query("SELECT pg_stat_force_next_flush()")]
+        self._awaited = len(messages)
+        self._transport.write(b"".join(messages))
 
     def end(self) -> None:
         """Close the connection to the server."""
@@ -223,6 +230,7 @@ class Backends:
         backend.reset(
             is_in_transaction=status != "I",
             awaits_sync=lane.awaits_sync,
+            is_skipping=lane.is_skipping,
             when_reset=when_reset,
         )
         return True
@@ -257,3 +265,6 @@ def _changes_beginnings(text: str) -> bool:
 def _query(sql: str) -> bytes:
     body = sql.encode() + b"\0"
     return b"Q" + LENGTH.pack(LENGTH.size + len(body)) + body
+
+
+_ROLLBACK: Final = _query("ROLLBACK")

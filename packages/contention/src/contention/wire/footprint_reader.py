@@ -13,17 +13,26 @@ from contention.wire.advisory_locks import (
     AdvisoryCall,
     SessionLocks,
     is_advisory_call,
+    is_of_transaction,
     mentions_advisory_locks,
     read_call,
 )
 from contention.wire.gate import Lane, Reply, Request
 from contention.wire.lane_settings import LaneSettings
+from contention.wire.lessons import Lessons
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.postgres import PostgresFraming
-from contention.wire.postgres_requests import PostgresReply, PostgresRequest, RequestKind
-from contention.wire.postgres_sql import Verb
+from contention.wire.postgres_requests import Execution, PostgresReply, PostgresRequest, RequestKind
+from contention.wire.postgres_sql import Statement, Verb
 from contention.wire.redis_requests import RedisRequest
-from contention.wire.sql_words import defines_nothing, is_shown, takes_snapshot
+from contention.wire.sql_words import (
+    defines_nothing,
+    first_word,
+    is_of_session,
+    is_shown,
+    only_looks,
+    takes_snapshot,
+)
 from contention.wire.statement_reading import (
     UNREADABLE,
     Reading,
@@ -37,6 +46,8 @@ _ENDING: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
 _LOOKING_KINDS: Final = frozenset({RequestKind.PREPARATION, RequestKind.INTROSPECTION})
 _IDLE: Final = "I"
 _OPEN: Final = "T"
+_NOT_TOLD: Final = None
+"""A part of a request that goes on: its transaction does too."""
 _ALREADY_FAILED: Final = "25P02"
 _ENDED_BY_SERVER: Final = frozenset({"40P01", "57014"})
 """A deadlock; a cancelled statement."""
@@ -66,12 +77,17 @@ class FootprintReader:
 
     Args:
         watcher: looks into the run's database.
+        lessons: what is known of the workers, and is told what their statements hang on.
         limits_fire: whether waits may end by a limit of time while others go on.
     """
 
-    def __init__(self, watcher: LockWatcher, *, limits_fire: bool = True) -> None:
+    def __init__(
+        self, watcher: LockWatcher, lessons: Lessons | None = None, *, limits_fire: bool = True
+    ) -> None:
         self._limits_fire = limits_fire
         self._watcher = watcher
+        self._lessons = lessons or Lessons()
+        self._end_apart = self._lessons.ends_apart  # the same all through a run
         self._lanes: dict[str, _Known] = {}
         self._left: list[Footprint] = []
         self._is_redefined = False
@@ -88,6 +104,38 @@ class FootprintReader:
         has_looked = known.transaction is not None and known.transaction.has_looked
         if may_look and not has_looked and _is_inside(lane):
             known.looking.add(request.number)
+
+    def ends_apart(self, lane: Lane, execution: Execution) -> bool:
+        """Whether a statement outside of a transaction block ends in a step of its own.
+
+        One that only looks does not: nobody can tell when it ended.
+        """
+        known = self._known(lane)
+        if execution.sql is not None and all(
+            self._is_whole(known, statement) for statement in execution.statements
+        ):
+            return False
+        self._lessons.has_alone = True
+        return self._end_apart
+
+    def _is_whole(self, known: _Known, statement: Statement) -> bool:
+        text = statement.text
+        is_lasting_call = mentions_advisory_locks(text) and not is_of_transaction(text)
+        return (
+            self._only_looks(known, statement)
+            or first_word(text) == "copy"
+            or (is_lasting_call and is_advisory_call(text, self._watcher.catalogue.harmless))
+        )
+
+    def _only_looks(self, known: _Known, statement: Statement) -> bool:
+        """Whether a statement locks and changes nothing that others can see."""
+        catalogue = self._watcher.catalogue
+        if statement.verb.is_control or statement.verb is Verb.INTROSPECTION:
+            return True
+        is_read = known.settings.is_usual and not (catalogue.is_opaque or self._is_redefined)
+        return is_of_session(statement.text) or (
+            is_read and only_looks(statement.text, catalogue.harmless)
+        )
 
     def is_looking(self, lane: Lane, request: Request) -> bool:
         """Whether a request that runs nothing of weight fixes what its transaction sees.
@@ -167,9 +215,8 @@ class FootprintReader:
         if reply.error is not None:
             return self._of_failed(known, reading, reply, has_waited=has_waited)
         if reply.transaction_status == _IDLE:
-            was_open, known.transaction = known.transaction is not None, None
             touched = _of_alone(known, request, reply, reading, has_waited=has_waited)
-            return UNKNOWN if was_open else touched
+            return touched.joined([_before(known, request)])
         transaction = known.transaction = known.transaction or Transaction()
         if request.verbs == (Verb.ROLLBACK_TO,):
             return transaction.take_back_part()
@@ -216,7 +263,7 @@ class FootprintReader:
         transaction = known.transaction = known.transaction or Transaction()
         if request.kind in _LOOKING_KINDS:
             touched = await self._shown(lane, Reading(is_shown=True))
-        elif reply.transaction_status != _OPEN:
+        elif reply.transaction_status not in {_OPEN, _NOT_TOLD}:
             touched = UNKNOWN
         elif reading.call is not None:
             touched = _called(known, transaction, reading.call, has_waited=has_waited)
@@ -275,6 +322,28 @@ class FootprintReader:
     # --- what can be known of a request ---------------------------------------------------------
 
     async def _read(self, lane: Lane, known: _Known, request: PostgresRequest) -> Reading:
+        reading = await self._reading(lane, known, request)
+        self._lessons.has_entangled |= self._is_entangled(known, request, reading)
+        return reading
+
+    def _is_entangled(self, known: _Known, request: PostgresRequest, reading: Reading) -> bool:
+        """Whether what a request does may hang on when another's transaction ends.
+
+        One row that a key names, and rows with given values, are waited for and then taken as they
+        are: it is as if the other had ended before. What looks at more sees that as it was before
+        it had to wait; so does a transaction with one snapshot, and a limit may end the wait.
+        """
+        if known.settings.has_snapshots or self._has_limits(known):
+            return True
+        shape = reading.shape
+        if shape is not None and (shape.is_blind or (shape.key and reading.may_acquire)):
+            return False
+        if reading.call is not None:
+            return not reading.call.is_of_session
+        statements = [one for execution in request.executions for one in execution.statements]
+        return not all(self._only_looks(known, statement) for statement in statements)
+
+    async def _reading(self, lane: Lane, known: _Known, request: PostgresRequest) -> Reading:
         catalogue = self._watcher.catalogue
         is_unreadable = catalogue.is_opaque or self._is_redefined
         self._note_hidden(known, request)
@@ -343,6 +412,15 @@ def _of_alone(
             transaction.add(touched)
         return touched.joined([known.session.kept_from(transaction.end(is_commit=False))])
     return reading.of_alone(rows_told(reply), has_waited=has_waited) or UNKNOWN
+
+
+def _before(known: _Known, request: PostgresRequest) -> Footprint:
+    """What the end of a transaction touched that a request was not expected to end."""
+    before, known.transaction = known.transaction, None
+    if before is None:
+        return NOTHING
+    # The last part of a request that only looks; others do not end a transaction in passing.
+    return before.end(is_commit=True) if request.follows else UNKNOWN
 
 
 def _called(

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
+from typing import Final, Protocol, runtime_checkable
 
 from contention.wire.backends import Backend, Backends
 from contention.wire.events import (
@@ -18,9 +20,11 @@ from contention.wire.events import (
     UnknownMessage,
 )
 from contention.wire.farewells import Farewells
+from contention.wire.own_transactions import OwnTransactions
 from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import (
     Cancel,
+    Execution,
     LogInPart,
     PostgresReply,
     PostgresRequest,
@@ -30,6 +34,7 @@ from contention.wire.postgres_requests import (
 from contention.wire.redis import RespFraming
 from contention.wire.redis_commands import RedisKind
 from contention.wire.redis_requests import RedisReply, RedisRequest
+from contention.wire.request_parts import skipped
 from contention.wire.rewording import Reworded
 
 Request = PostgresRequest | RedisRequest
@@ -72,6 +77,14 @@ class Keeper(Protocol):
 
     def closed(self, lane: "Lane") -> None:
         """The connection is gone."""
+
+
+@runtime_checkable
+class Divider(Protocol):
+    """A keeper that is given requests of PostgreSQL in parts; see `request_parts`."""
+
+    def ends_apart(self, lane: "Lane", execution: Execution) -> bool:
+        """Whether a statement outside of a transaction block ends in a part of its own."""
 
 
 class Lane:
@@ -123,6 +136,10 @@ class Lane:
         self._awaited: dict[int, Request] = {}
         self._reworded: Reworded | None = None
         self._is_open = True
+        self._count = 0
+        self._own: OwnTransactions | None = None
+        if isinstance(framing, PostgresFraming) and isinstance(keeper, Divider):
+            self._own = OwnTransactions(partial(keeper.ends_apart, self))
 
     @property
     def name(self) -> str:
@@ -145,12 +162,21 @@ class Lane:
         return getattr(self.framing, "transaction_status", None)
 
     @property
+    def is_skipping(self) -> bool:
+        """Whether the server heeds nothing before the next Sync."""
+        return isinstance(self.framing, PostgresFraming) and self.framing.is_skipping
+
+    @property
     def held(self) -> Request | None:
-        """The request that waits to pass and has none before it; `None` without one."""
+        """The request that waits to pass and has none before it; `None` without one.
+
+        A part of a request waits for the answer to the part before it.
+        """
         head = self._outbound[0] if self._outbound else None
         if head is None or isinstance(head, bytes) or head.number in self._passing:
             return None
-        return head
+        is_later_part = isinstance(head, PostgresRequest) and head.follows
+        return None if is_later_part and self._awaited else head
 
     @property
     def awaited(self) -> tuple[Request, ...]:
@@ -260,12 +286,7 @@ class Lane:
             elif isinstance(event, Goodbye) and self._leave_politely():
                 return
             elif isinstance(event, PostgresRequest | RedisRequest):
-                self._outbound.append(event)
-                self.has_subscribed = self.has_subscribed or _subscribes(event)
-                if isinstance(event, PostgresRequest) and self._backend and self._backends:
-                    self._backends.heard(self._backend, event.texts)
-                if self._keeper.arrived(self, event):
-                    self._passing.add(event.number)
+                self._arrived(event)
             else:
                 if isinstance(event, StartUp):
                     self.start_up, self.start_up_packet = event.parameters, event.data
@@ -290,6 +311,38 @@ class Lane:
         if self._client is not None:
             self._client.close()
         self._gone()
+
+    def _arrived(self, request: Request) -> None:
+        self.has_subscribed = self.has_subscribed or _subscribes(request)
+        if isinstance(request, PostgresRequest) and self._backend and self._backends:
+            self._backends.heard(self._backend, request.texts)
+        for part in self._parts(request):
+            self._outbound.append(part)
+            if self._keeper.arrived(self, part):
+                self._passing.add(part.number)
+
+    def _parts(self, request: Request) -> Iterator[Request]:
+        """What a request consists of, numbered on."""
+        parts: tuple[Request, ...] = (request,)
+        if self._own is not None and isinstance(request, PostgresRequest):
+            framing = self.framing
+            assert isinstance(framing, PostgresFraming)  # noqa: S101 - it has PostgreSQL's requests
+            is_next = not (self._awaited or self._outbound)
+            if is_next and not self.awaits_sync:
+                self._own.stands(framing.transaction_status or "I")
+            parts = self._own.parts(request, framing.encoding, is_next=is_next)
+        for part in parts:
+            self._count += 1
+            yield part if part.number == self._count else replace(part, number=self._count)
+
+    def _skip_rest(self) -> None:
+        """Let what is left of a request that has failed in part pass to a server that skips it."""
+        following = takewhile(lambda one: getattr(one, "follows", False), self._outbound)
+        rest = [skipped(part) for part in following if isinstance(part, PostgresRequest)]
+        for place, part in enumerate(rest):
+            self._outbound[place] = part
+            self._passing.add(part.number)
+        self._pass_on()
 
     def _reach_server(self) -> None:
         if self._reach is not None:
@@ -351,6 +404,8 @@ class Lane:
     def _told(self, events: Sequence[object]) -> None:
         for happened in events:
             event = happened if self._reworded is None else self._in_other_words(happened)
+            if self._own is not None:
+                event = self._own.told(event)
             if isinstance(event, _FAILURES):
                 self.fail(event)
                 return
@@ -364,6 +419,8 @@ class Lane:
                 request = self._awaited.pop(event.number, None)
                 if request is not None:
                     self._keeper.replied(self, request, event.reply)
+                if self.awaits_sync and event.reply.error is not None:
+                    self._skip_rest()
 
     def _in_other_words(self, event: object) -> object:
         assert self._reworded is not None  # noqa: S101 - else nobody asks

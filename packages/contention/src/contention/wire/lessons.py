@@ -26,9 +26,19 @@ class Lessons:
     Attributes:
         tries: how often a loop asks in vain before its worker does something else; `None` for one
             that was seen to go on for longer than anybody waits.
+        has_alone: whether a statement that may lock or write was a transaction of its own.
+        has_entangled: whether what a statement does may hang on when another transaction ends,
+            beyond the one row that both are about.
     """
 
     tries: dict[Poll, int | None] = field(default_factory=dict)
+    has_alone: bool = False
+    has_entangled: bool = False
+
+    @property
+    def ends_apart(self) -> bool:
+        """Whether the end of a statement's own transaction is a step of its own; ADR 0022."""
+        return self.has_alone and self.has_entangled
 
     def while_asking(self, poll: Poll) -> "Lessons":
         """The same while it is tried out how often a loop asks in vain."""

@@ -46,6 +46,7 @@ _LOCKED: Final = """
 _PARAMETER: Final = re.compile(r"\$([0-9]+)")
 _SYSTEM_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
 _OUTSIDE: Final = frozenset({"Foreign Scan", "Custom Scan"})
+_GIVEN: Final = frozenset({"ModifyTable", "Result", "Values Scan"})
 _INDEX_SCANS: Final = frozenset({"Index Scan", "Index Only Scan"})
 
 Node = Mapping[str, Any]
@@ -60,6 +61,8 @@ class Shape:
         tables: all of it, by tables.
         is_whole: whether that is all; else locks on tables tell, once it is done.
         key: the one row that it locks or changes, when it touches nothing else.
+        is_blind: whether it puts rows with given values into one table, and looks at nothing but
+            their keys.
         has_filter: whether that row has to look a certain way too.
         again: what it touches beside a row that its transaction may have changed before: whether
             such a row's references still hold is checked, whatever was changed.
@@ -70,6 +73,7 @@ class Shape:
     tables: Footprint
     is_whole: bool = True
     key: RowKey | None = None
+    is_blind: bool = False
     has_filter: bool = False
     again: Footprint = NOTHING
     read_keys: Mapping[str, tuple[RowKey, ...]] = field(default_factory=dict)
@@ -222,6 +226,8 @@ class _Planned:
 
     def _locking(self, tables: Footprint) -> Shape:
         """The shape of a statement that locks or changes rows, maybe one alone."""
+        if self._is_blind():
+            return Shape(tables, is_blind=True)
         children = self.plan.get("Plans", ())
         if len(self.locks) != 1 or len(children) != 1 or "Plans" in children[0]:
             return Shape(tables)
@@ -235,6 +241,15 @@ class _Planned:
             key=self._key_of_scan(facts.name, children[0]),
             has_filter="Filter" in children[0],
             again=NOTHING.joined(parents),
+        )
+
+    def _is_blind(self) -> bool:
+        is_given = all(node["Node Type"] in _GIVEN for node in self.nodes)
+        return (
+            is_given
+            and self.plan.get("Operation") == "Insert"
+            and len(self.locks) == 1
+            and not self.catalogue.tables[self.locks[0][0]].has_odd_keys
         )
 
     def _keeps_its_key(self, facts: TableFacts) -> bool:

@@ -51,6 +51,16 @@ class PostgresFraming(TwoHalves[PostgresRequest, ClientEvent, ServerEvent]):
         return self._server.transaction_status
 
     @property
+    def is_skipping(self) -> bool:
+        """Whether the server reads on to the next Sync, after an error."""
+        return self._session.resting is ReplyState.ABANDONED
+
+    @property
+    def encoding(self) -> str:
+        """Python's name of the encoding in which the two speak."""
+        return self._session.encoding
+
+    @property
     def parameters(self) -> dict[str, str]:
         """The settings that the server has reported."""
         return dict(self._session.parameters)

@@ -40,14 +40,15 @@ from contention.wire.postgres_messages import (
     read_startup,
 )
 from contention.wire.postgres_requests import (
+    COPY_LETTERS,
     Cancel,
     Execution,
     Expectation,
     Portal,
     PostgresRequest,
     PreparedStatement,
-    RequestKind,
     StartUp,
+    kind_of,
 )
 from contention.wire.postgres_session import Session
 from contention.wire.postgres_sql import Statement, Verb, split_statements
@@ -65,7 +66,6 @@ _STARTUP_NAMES = {
 _REFUSAL = b"N"
 """The server's own answer to SSLRequest and GSSENCRequest when it does not encrypt."""
 _TLS_REMEDY = "connect with sslmode=disable (libpq) or ssl=False (asyncpg)"
-_COPY_LETTERS = frozenset("dcf")
 _MINOR_BITS = 16
 
 _BIND = Expectation(ReplyState.BIND)
@@ -171,7 +171,7 @@ class ClientHalf:
 
     def _message(self, chunk: bytes, position: int, end: int, events: list[ClientEvent]) -> None:
         letter = chr(chunk[position])
-        is_copy = letter in _COPY_LETTERS
+        is_copy = letter in COPY_LETTERS
         symbol = letter + FOR_EXECUTE if is_copy and self._copies_for_execute else letter
         following = CLIENT_TABLE[self._state].get(symbol)
         if following is None and self._is_copy_over():
@@ -215,7 +215,7 @@ class ClientHalf:
             self._number,
             self._run_bytes(chunk, end),
             letters,
-            _kind(letters, executions),
+            kind_of(letters, executions),
             executions,
             prepared,
             expectations,
@@ -321,17 +321,3 @@ _HANDLERS: dict[str, Callable[[ClientHalf, bytes], None]] = {
 def _cancel_key(body: bytes) -> tuple[int, bytes]:
     (process_id,) = LENGTH.unpack_from(body)
     return process_id, body[LENGTH.size :]
-
-
-def _kind(letters: str, executions: tuple[Execution, ...]) -> RequestKind:
-    if not executions:
-        is_copy = not _COPY_LETTERS.isdisjoint(letters)
-        return RequestKind.COPY_DATA if is_copy else RequestKind.PREPARATION
-    if any(one.sql is None for one in executions):
-        return RequestKind.DATA
-    verbs = {statement.verb for one in executions for statement in one.statements}
-    if Verb.OTHER in verbs:
-        return RequestKind.DATA
-    if any(verb.is_control for verb in verbs):
-        return RequestKind.TRANSACTION
-    return RequestKind.INTROSPECTION

@@ -24,6 +24,8 @@ SAMPLE_ROWS = 3
 SAMPLE_ROW_BYTES = 4096
 """A longer row is only counted."""
 _NO_SAMPLE_ENCODING = "utf-8"
+COPY_LETTERS = frozenset("dcf")
+"""CopyData, CopyDone, CopyFail."""
 _LONG_BYTES = 4096
 """A Bind is read again each time from this length on: it is not worth the room."""
 
@@ -178,6 +180,7 @@ class PostgresRequest:
         messages: their type bytes, as in ``PDS``; one letter for a run of CopyData.
         prepared: SQL texts that it only prepares or describes.
         expectations: what the server will answer, in order.
+        follows: whether the server skips it when the one before it fails: the two are parts of one.
         texts: the SQL that is run, or else prepared.
         verbs: what each statement that is run does to the transaction; OTHER where unseen.
     """
@@ -189,6 +192,7 @@ class PostgresRequest:
     executions: tuple[Execution, ...]
     prepared: tuple[str, ...]
     expectations: tuple[Expectation, ...] = field(repr=False)
+    follows: bool = False
     texts: tuple[str, ...] = field(init=False, repr=False)
     verbs: tuple[Verb, ...] = field(init=False, repr=False)
 
@@ -202,6 +206,21 @@ class PostgresRequest:
     def message_names(self) -> tuple[str, ...]:
         """The names of its messages."""
         return tuple(CLIENT_MESSAGES[letter] for letter in self.messages)
+
+
+def kind_of(letters: str, executions: tuple[Execution, ...]) -> RequestKind:
+    """What a run of messages means to a scheduler."""
+    if not executions:
+        is_copy = not COPY_LETTERS.isdisjoint(letters)
+        return RequestKind.COPY_DATA if is_copy else RequestKind.PREPARATION
+    if any(one.sql is None for one in executions):
+        return RequestKind.DATA
+    verbs = {statement.verb for one in executions for statement in one.statements}
+    if Verb.OTHER in verbs:
+        return RequestKind.DATA
+    if any(verb.is_control for verb in verbs):
+        return RequestKind.TRANSACTION
+    return RequestKind.INTROSPECTION
 
 
 @dataclass(frozen=True, slots=True)

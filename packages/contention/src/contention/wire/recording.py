@@ -11,6 +11,7 @@ from contention.wire.dead_ends import DeadEnds
 from contention.wire.footprint_reader import FootprintReader
 from contention.wire.gate import Lane, Reply, Request
 from contention.wire.polls import Asked, changes, looks, touched_by
+from contention.wire.postgres_requests import Execution
 from contention.wire.preparations import Preparations
 from contention.wire.quiet import Quiet, SpoiledError
 from contention.wire.redis_requests import RedisReply, RedisRequest
@@ -99,6 +100,10 @@ class Recording:
         if self._is_step(lane, request):
             return self._preparations.are_followed_on(lane)
         return not self._preparations.take(lane, request)
+
+    def ends_apart(self, lane: Lane, execution: Execution) -> bool:
+        """Whether a statement outside of a transaction block ends in a step of its own."""
+        return self._footprints.ends_apart(lane, execution)
 
     def expires(self, lane: Lane) -> None:
         """A time limit is about to end a lane's wait."""

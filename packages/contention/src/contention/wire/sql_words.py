@@ -37,6 +37,11 @@ _OTHER_WORDS: Final = """
     prepare release reset rollback savepoint set show start unlisten
     """
 _KNOWN_VERBS: Final = _SHOWN_VERBS | frozenset(_OTHER_WORDS.split())
+_CHANGING: Final = frozenset({"insert", "update", "delete", "merge"})
+_LOCKING: Final = frozenset({"update", "share", "no", "key"})
+_OF_SESSION: Final = frozenset(
+    {"close", "deallocate", "discard", "listen", "notify", "reset", "set", "show", "unlisten"}
+)
 _WRITES: Final = frozenset({"insert", "merge"})
 _CAREFUL: Final = frozenset({"share", "nowait", "skip"})
 _STATEMENT_STARTS: Final = frozenset({"", ";", "begin", "atomic", "then", "else", "loop"})
@@ -91,6 +96,28 @@ def is_shown(sql: str, harmless: frozenset[str]) -> bool:
         harmless: functions that may be called.
     """
     return first_word(sql) in _SHOWN_VERBS and not _makes_a_table(sql) and calls(sql) <= harmless
+
+
+@lru_cache(maxsize=1024)
+def _may_lock_or_write(sql: str) -> bool:
+    words = words_of(sql)
+    locks = any(word == "for" and after in _LOCKING for word, after in pairwise(words))
+    return locks or first_word(sql) not in _LOOKING_VERBS or not _CHANGING.isdisjoint(words)
+
+
+def only_looks(sql: str, harmless: frozenset[str]) -> bool:
+    """Whether one statement certainly locks and changes nothing that others can see.
+
+    Args:
+        sql: one statement.
+        harmless: functions that may be called.
+    """
+    return not _may_lock_or_write(sql) and is_shown(sql, harmless)
+
+
+def is_of_session(sql: str) -> bool:
+    """Whether one statement certainly is about its session alone, or about messages."""
+    return first_word(sql) in _OF_SESSION
 
 
 def takes_snapshot(sql: str) -> bool:

@@ -31,7 +31,7 @@ from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
 from contention.wire.own_links import OwnLinks
 from contention.wire.patience import Patience
-from contention.wire.postgres_requests import PostgresRequest
+from contention.wire.postgres_requests import Execution, PostgresRequest
 from contention.wire.quiet import Quiet, SpoiledError, StageError
 from contention.wire.recording import Recording
 from contention.wire.redis import RespFraming
@@ -124,7 +124,7 @@ class Stage:
         self._recording = Recording(
             self._actors,
             self._quiet,
-            FootprintReader(watcher, limits_fire=limits_fire),
+            FootprintReader(watcher, self._lessons, limits_fire=limits_fire),
             self._story,
             self._ends,
             takes_any_order=takes_any_order,
@@ -152,6 +152,10 @@ class Stage:
         if isinstance(request, PostgresRequest):
             self._refuse(lane, request)
         return self._recording.arrived(lane, request)
+
+    def ends_apart(self, lane: Lane, execution: Execution) -> bool:
+        """Whether a statement outside of a transaction block ends in a step of its own."""
+        return self._recording.ends_apart(lane, execution)
 
     def _refuse(self, lane: Lane, request: PostgresRequest) -> None:
         """Refuse what a run could not be put back after."""

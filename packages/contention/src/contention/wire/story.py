@@ -145,7 +145,8 @@ class Story:
     def _hold(self, lane: Lane, step: Step, reply: Reply, footprint: Footprint) -> None:
         if not isinstance(reply, PostgresReply):
             return
-        if reply.transaction_status != "T":
+        # A part of a request tells of no status: what it has done goes on.
+        if reply.transaction_status not in {"T", None} or reply.error is not None:
             self._holdings.pop(lane.name, None)
             return
         held = self._holdings.setdefault(lane.name, [])

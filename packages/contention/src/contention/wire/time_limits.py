@@ -130,6 +130,8 @@ class LaneLimits:
         if reply.error is None and not reply.is_skipped:
             for change in changes:
                 self._apply(change)
+        if reply.transaction_status is None and reply.error is not None:
+            self._session = dict(self._settled)
         if reply.transaction_status == "I":
             was_undone = reply.error is not None or "ROLLBACK" in reply.tags
             self._session = dict(self._settled if was_undone else self._session)
