@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import Final, TypeVar
 from uuid import uuid4
 
 from _portfolio import DAY, Portfolio, servers, store
 from _reference import pay
+from _spent import postmaster_of, processor_seconds
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -71,21 +71,6 @@ class Taken:
         )
 
 
-def server_seconds(postmaster: int) -> float:
-    """Processor time of PostgreSQL's processes, those that have ended included."""
-    spent = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text(encoding="ascii").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if stat.parent.name == str(postmaster):
-            spent += sum(map(int, fields[11:15]))
-        elif fields[1] == str(postmaster):
-            spent += sum(map(int, fields[11:13]))
-    return spent / 100
-
-
 class Bench:
     """One portfolio on one server."""
 
@@ -93,10 +78,7 @@ class Bench:
         self.runtime = runtime
         self.portfolio = portfolio
         self.workers = workers
-        folder = runtime.addresses.folder
-        assert folder is not None
-        pid_file = next(folder.rglob("postmaster.pid"))
-        self.postmaster = int(pid_file.read_text(encoding="ascii").splitlines()[0])
+        self.postmaster = postmaster_of(runtime)
 
     async def at_once(self, items: Sequence[Item], work: Callable[[Item], Awaitable[int]]) -> Taken:
         """Do the items, so many at once."""
@@ -109,10 +91,10 @@ class Bench:
                 made = await work(item)
                 claims += made
 
-        server, client, began = server_seconds(self.postmaster), time.process_time(), time.time()
+        server, client, began = processor_seconds(self.postmaster), time.process_time(), time.time()
         await asyncio.gather(*(worker() for _ in range(self.workers)))
         seconds, client = time.time() - began, time.process_time() - client
-        return Taken(claims, seconds, client, server_seconds(self.postmaster) - server)
+        return Taken(claims, seconds, client, processor_seconds(self.postmaster) - server)
 
     async def keys(self, policies_per_chunk: int) -> list[ChunkKey]:
         """The chunks of the day, cut so large."""
@@ -204,8 +186,10 @@ async def reference(bench: Bench, policies: Sequence[int]) -> Taken:
     return await Bench(bench.runtime, bench.portfolio, REFERENCE_AT_ONCE).at_once(policies, one)
 
 
-async def in_processes(bench: Bench, keys: Sequence[ChunkKey], processes: int) -> float:
-    """Policies a second of so many processes that share the chunks."""
+async def in_processes(
+    bench: Bench, keys: Sequence[ChunkKey], processes: int
+) -> tuple[float, float]:
+    """Policies a second of so many processes that share the chunks, and the largest's megabytes."""
     found = []
     for number in range(processes):
         process = await asyncio.create_subprocess_exec(
@@ -233,7 +217,7 @@ async def in_processes(bench: Bench, keys: Sequence[ChunkKey], processes: int) -
     peak = max(one["peak_mb"] for one in told)
     rate = float(claims / CLAIMS_A_POLICY / seconds)
     print(f"  {processes} process(es): {rate:9,.0f} policies/s, at most {peak:.0f} MB each")
-    return rate
+    return rate, peak
 
 
 async def child(database_url: str, redis_url: str, workers: int, keys: list[ChunkKey]) -> None:
@@ -260,7 +244,7 @@ async def child(database_url: str, redis_url: str, workers: int, keys: list[Chun
 
 async def measure(portfolio: Portfolio, asked: argparse.Namespace) -> dict[str, float]:
     """Everything that one portfolio shows."""
-    found: dict[str, float] = {"regions": portfolio.regions}
+    found: dict[str, float] = {"policies": portfolio.policies, "regions": portfolio.regions}
     if portfolio.regions == 1 and asked.reference:
         with servers() as (settings, addresses):
             async with open_runtime(settings, addresses) as runtime:
@@ -273,7 +257,8 @@ async def measure(portfolio: Portfolio, asked: argparse.Namespace) -> dict[str, 
                 bench = Bench(runtime, portfolio, asked.workers)
                 await store(runtime, portfolio)
                 keys = await bench.keys(asked.chunk)
-                found[f"processes_{processes}"] = await in_processes(bench, keys, processes)
+                rate, peak_mb = await in_processes(bench, keys, processes)
+                found |= {f"processes_{processes}": rate, f"peak_mb_{processes}": peak_mb}
     return found
 
 
