@@ -116,7 +116,7 @@ def breakdown(figures: Figures) -> str:
 def leases(figures: Figures) -> str:
     """Markdown: leases a second."""
     lines = [
-        "| leases a second (by redis-py's) | redis-py | claimwright | bare protocol |",
+        "| leases a second | redis-py | claimwright | bare protocol |",
         "|---|---|---|---|",
     ]
     for one in figures["lease"]:
