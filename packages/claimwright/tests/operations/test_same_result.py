@@ -249,7 +249,16 @@ TOPPED_UP = History(
 )
 
 
+#: Whoever forgets that an event was withdrawn pays it again.
+WITHDRAWN = History(
+    terms_for_testing("once_per_month", 100),
+    [Insured(10_003, "UTC", FIRST, LAST), Insured(7, "America/New_York", FIRST, LAST)],
+    [Happened("tier2", 12), EVERYTHING, Voided(0, 0), Happened("tier1", 36), EVERYTHING],
+)
+
+
 @example(history=TOPPED_UP)
+@example(history=WITHDRAWN)
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
