@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from claimwright.storage.requests import RequestKind
+from claimwright.storage.requests import LOCK_IN_ORDER, RequestKind
 
 CHANNEL: Final = "claimwright_work"
 """What the database notifies when requests were written."""
@@ -69,10 +69,7 @@ _OF_DAY: Final = text(
         order="requested_at",
     )
 )
-_LOCK: Final = text(
-    "SELECT FROM work_requests WHERE id = ANY(:ids) "
-    "ORDER BY kind, policy_id, product_version_id, region, subject, day FOR NO KEY UPDATE"
-)
+_LOCK: Final = text(LOCK_IN_ORDER.format(ids=":ids"))
 _GIVE_BACK: Final = text(
     """
     UPDATE work_requests r SET handed_on_generation = 0, handed_on_at = NULL

@@ -134,10 +134,12 @@ _STILL_PENDING: Final = """
     SELECT id FROM work_requests
     WHERE id = ANY($1::bigint[]) AND finished_generation < generation
     """
-_LOCK: Final = """
-    SELECT FROM work_requests WHERE id = ANY($1::bigint[])
-    ORDER BY kind, policy_id, product_version_id, region, subject, day FOR NO KEY UPDATE
-    """
+#: In order of the key, as the database's triggers ask: whoever locks several, locks them so.
+LOCK_IN_ORDER: Final = (
+    "SELECT FROM work_requests WHERE id = ANY({ids}) "
+    "ORDER BY kind, policy_id, product_version_id, region, subject, day FOR NO KEY UPDATE"
+)
+_LOCK: Final = LOCK_IN_ORDER.format(ids="$1::bigint[]")
 _FINISH: Final = """
     UPDATE work_requests r SET finished_generation = r.generation, finished_at = now()
     FROM unnest($1::bigint[], $2::bigint[]) AS f (id, generation)
