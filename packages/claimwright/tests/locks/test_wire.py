@@ -92,6 +92,7 @@ async def test_who_shared_a_connection_that_was_given_up_is_served_by_another(
         steady = asyncio.create_task(patient())
         await relay.caught.wait()
         assert await hasty == [False]
+        relay.let_go.set()
         assert await steady
     assert await client.exists(KEY, *keys(1)) == 0
 
@@ -126,3 +127,18 @@ async def test_nothing_is_left_running_when_nothing_is_asked(client: Redis) -> N
     tasks = asyncio.all_tasks()
     await held_together(client, 5, PATIENT)
     assert asyncio.all_tasks() == tasks
+
+
+def test_a_client_that_goes_on_in_another_event_loop_gets_a_wire_there(
+    server: ValkeyServer,
+) -> None:
+    client = Redis(port=server.port)
+
+    async def held() -> list[bool]:
+        try:
+            return await held_together(client, 2, PATIENT)
+        finally:
+            await client.aclose()
+
+    assert asyncio.run(held()) == [True, True]
+    assert asyncio.run(held()) == [True, True]
