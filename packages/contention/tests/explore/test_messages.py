@@ -1,6 +1,7 @@
 """Workers that ask for nothing: who sleeps for ever, and who waits for a message."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ import redis
 from redis.asyncio import Redis
 
 from contention.explore import Bounds
+from contention.model.steps import Link
 from contention.model.verdicts import VerdictKind
+from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.wire.servers import Links, Servers
 
 from .programs import add_one, database, found_by, two_accounts
@@ -21,7 +24,11 @@ if TYPE_CHECKING:
 
 IS_ORDERED = "SELECT EXISTS (SELECT FROM orders)"
 BOUNDS = Bounds(silence_seconds=0.3)
-MESSAGE = "it waits for a message (LISTEN or SUBSCRIBE)"
+NOTIFIES = """
+    CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_notify('orders', ''); RETURN NULL; END $$;
+    CREATE TRIGGER tell AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION tell()
+    """
 
 
 async def always(_links: Links) -> None:
@@ -51,10 +58,26 @@ async def listens_then_looks(links: Links) -> None:
             await asyncio.wait_for(has_come.wait(), 30)
 
 
-async def looks_then_listens(links: Links) -> None:
+async def listens_then_looks_for_ever(links: Links) -> None:
+    async with database(links) as connection:
+        has_come = await listens(connection)
+        if not await connection.fetchval(IS_ORDERED):
+            await has_come.wait()
+
+
+async def listens_then_looks_by_psycopg(links: Links) -> None:
+    async with await psycopg.AsyncConnection.connect(links.postgres_url, autocommit=True) as one:
+        await one.execute("LISTEN orders")
+        (is_ordered,) = await (await one.execute(IS_ORDERED)).fetchone() or (False,)
+        if not is_ordered:
+            async for _ in one.notifies():
+                break
+
+
+async def looks_then_listens_for_ever(links: Links) -> None:
     async with database(links) as connection:
         if not await connection.fetchval(IS_ORDERED):
-            await asyncio.wait_for((await listens(connection)).wait(), 30)
+            await (await listens(connection)).wait()
 
 
 async def listens_by_psycopg(links: Links) -> None:
@@ -117,26 +140,176 @@ async def test_the_bound_of_seconds_ends_a_search_in_the_midst_of_a_run(
 
 
 @pytest.mark.parametrize("worker", [listens_by_psycopg, subscribes])
-async def test_who_waits_for_a_message_makes_the_verdict_unknown_at_once(
+async def test_who_waits_for_a_message_that_nobody_sends_never_ends(
     servers: Servers, worker: Callable[[Links], Awaitable[object]]
 ) -> None:
     found = await found_by(servers, worker, invariant=always, bounds=BOUNDS)
-    assert found.verdict.kind is VerdictKind.UNKNOWN
-    assert MESSAGE in found.verdict.reason or "it has slept" in found.verdict.reason
+    assert found.verdict.kind is VerdictKind.ILLEGAL
+    assert found.verdict.reason.startswith("nobody can go on: w1 waits for a message (")
+    assert found.verdict.reason.endswith(" orders), and nobody is left to send one")
 
 
-async def test_a_time_limit_around_a_message_is_no_sleep(servers: Servers) -> None:
-    found = await found_by(servers, listens_then_looks, orders, invariant=always, bounds=BOUNDS)
+@pytest.mark.parametrize(
+    "worker", [listens_then_looks, listens_then_looks_by_psycopg, listens_then_looks_for_ever]
+)
+async def test_who_listens_before_looking_misses_nothing(
+    servers: Servers, worker: Callable[[Links], Awaitable[object]]
+) -> None:
+    found = await found_by(servers, worker, orders, invariant=always, may_raise=(TimeoutError,))
+    assert found.verdict.kind is VerdictKind.LEGAL, found
+    assert found.schedules > 1
+
+
+async def test_who_looks_before_listening_misses_a_message(servers: Servers) -> None:
+    found = await found_by(servers, looks_then_listens_for_ever, orders, invariant=always)
+    assert found.verdict.kind is VerdictKind.ILLEGAL, found
+    assert found.verdict.reason == (
+        'nobody can go on: w1 waits for a message (LISTEN "orders"), and nobody is left to send one'
+    )
+
+
+async def test_a_message_that_a_trigger_sends_wakes_who_listens(servers: Servers) -> None:
+    async def inserts(links: Links) -> None:
+        async with database(links) as connection:
+            await connection.execute("INSERT INTO orders VALUES ('tea')")
+
+    async def notifying(links: Links) -> None:
+        await two_accounts(links)
+        async with database(links) as connection:
+            await connection.execute(NOTIFIES)
+
+    for worker, kind in (
+        (listens_then_looks_for_ever, VerdictKind.LEGAL),
+        (looks_then_listens_for_ever, VerdictKind.ILLEGAL),
+    ):
+        found = await found_by(servers, worker, inserts, setup=notifying, invariant=always)
+        assert found.verdict.kind is kind, found
+
+
+async def test_messages_come_in_the_order_of_the_steps_that_send_them(servers: Servers) -> None:
+    orders_seen: set[tuple[str, ...]] = set()
+
+    async def listens_to_two(links: Links) -> None:
+        seen: list[str] = []
+        async with database(links) as connection:
+            has_come = asyncio.Event()
+
+            def hears(_connection: object, _by: int, _channel: str, what: object) -> None:
+                seen.append(str(what))
+                has_come.set()
+
+            await connection.add_listener("orders", hears)
+            while len(seen) < 2:
+                has_come.clear()
+                await has_come.wait()
+            orders_seen.add(tuple(seen))
+
+    def notifies(what: str) -> Callable[[Links], Awaitable[object]]:
+        async def tells(links: Links) -> None:
+            async with database(links) as connection:
+                await connection.execute(f"NOTIFY orders, '{what}'")
+
+        return tells
+
+    # The listener begins, or it would miss some.
+    for scheduler in (None, ExhaustiveScheduler(is_reduced=False)):
+        found = await found_by(
+            servers,
+            listens_to_two,
+            notifies("tea"),
+            notifies("milk"),
+            invariant=always,
+            scheduler=scheduler,
+            bounds=Bounds(shrinking=0),
+        )
+        assert found.verdict.kind is VerdictKind.ILLEGAL, found
+        assert orders_seen == {("tea", "milk"), ("milk", "tea")}
+        orders_seen.clear()
+
+
+async def test_who_publishes_lets_go_on_who_has_subscribed(servers: Servers) -> None:
+    async def sees(links: Links) -> None:
+        async with Redis.from_url(links.redis_url) as client, client.pubsub() as messages:
+            await messages.subscribe("orders")
+            await messages.get_message(timeout=None)  # that it has
+            if not await client.get("order"):
+                async for message in messages.listen():
+                    if message["type"] == "message":
+                        break
+
+    async def sees_too_early(links: Links) -> None:
+        async with Redis.from_url(links.redis_url) as client, client.pubsub() as messages:
+            await messages.subscribe("orders")  # redis-py does not wait for the answer
+            if not await client.get("order"):
+                async for message in messages.listen():
+                    if message["type"] == "message":
+                        break
+
+    async def publishes(links: Links) -> None:
+        async with Redis.from_url(links.redis_url) as client:
+            await client.set("order", "tea")
+            await client.publish("orders", "tea")
+
+    found = await found_by(servers, sees, publishes, invariant=always)
+    assert found.verdict.kind is VerdictKind.LEGAL, found
+    found = await found_by(servers, sees_too_early, publishes, invariant=always)
+    assert found.verdict.kind is VerdictKind.ILLEGAL, found
+    assert "w1 waits for a message (SUBSCRIBE orders)" in found.verdict.reason
+
+
+async def test_who_looks_for_messages_again_and_again_is_followed(servers: Servers) -> None:
+    async def looks(links: Links) -> None:
+        async with Redis.from_url(links.redis_url) as client, client.pubsub() as messages:
+            await messages.subscribe("orders")
+            while not await client.get("order"):
+                await messages.get_message(timeout=1)
+
+    async def publishes(links: Links) -> None:
+        async with Redis.from_url(links.redis_url) as client:
+            await client.set("order", "tea")
+            await client.publish("orders", "tea")
+
+    found = await found_by(servers, looks, publishes, invariant=always)
+    assert found.verdict.kind is VerdictKind.LEGAL, found
+
+
+async def test_who_gives_up_after_several_rounds_is_told_as_left_out(servers: Servers) -> None:
+    async def looks_three_times(links: Links) -> None:
+        async with Redis.from_url(links.redis_url) as client, client.pubsub() as messages:
+            await messages.subscribe("orders")
+            await messages.get_message(timeout=None)
+            for _ in range(3):
+                await messages.get_message(timeout=1)
+            await client.get("order")
+
+    found = await found_by(servers, looks_three_times, orders, invariant=always)
     assert found.verdict.kind is VerdictKind.UNKNOWN, found
-    assert f"what w1 could have asked while it was silent: {MESSAGE}" in found.verdict.reason
+    assert "what w1 does if it gives up waiting earlier, after some rounds" in found.verdict.reason
 
 
-@pytest.mark.prove
-async def test_a_message_that_is_lost_is_found_by_the_time_limit(servers: Servers) -> None:
-    bounds = Bounds(silence_seconds=10, shrinking=0)
-    found = await found_by(servers, looks_then_listens, orders, invariant=always, bounds=bounds)
+async def test_who_waits_for_something_else_as_well_is_not_taken_to_wait_for_a_message(
+    servers: Servers,
+) -> None:
+    async def waits_for_a_stranger(links: Links) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            async with database(links) as connection:
+                await listens(connection)
+                ours.setblocking(False)  # noqa: FBT003 - its name says it
+                await asyncio.get_running_loop().sock_recv(ours, 1)
+
+    found = await found_by(servers, waits_for_a_stranger, invariant=always, bounds=BOUNDS)
+    assert found.verdict.kind is VerdictKind.UNKNOWN, found
+    assert "w1 neither ends, waits nor asks" in found.verdict.reason
+
+
+async def test_a_time_limit_around_a_message_may_fire_at_any_moment(servers: Servers) -> None:
+    found = await found_by(servers, listens_then_looks, orders, invariant=always, bounds=BOUNDS)
     assert found.verdict.kind is VerdictKind.ILLEGAL, found
     assert found.verdict.reason.startswith("w1 raised TimeoutError: ")
+    assert found.counterexample is not None
+    told = [step.text for step in found.counterexample.steps if step.link is Link.CLOCK]
+    assert told == ["a time limit of w1's own fires: about 30 s without a message"]
 
 
 async def test_who_blocks_the_loop_is_told_before_its_drivers_time_limit(servers: Servers) -> None:

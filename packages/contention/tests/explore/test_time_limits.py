@@ -352,7 +352,7 @@ async def test_a_limit_that_cannot_be_seen_is_told(servers: Servers, name: str) 
 
 def pops(seconds: int, seen: dict[str, object], name: str) -> Program:
     async def pop(links: Links) -> None:
-        async with Redis.from_url(links.redis_url) as redis:
+        async with Redis.from_url(links.redis_url, socket_timeout=None) as redis:
             seen[name] = await redis.blpop(["jobs"], timeout=seconds)
 
     return pop
@@ -390,7 +390,7 @@ async def test_each_of_two_blocking_commands_may_give_up(
 
 async def test_to_give_up_waiting_at_once_is_an_order_one_after_another(servers: Servers) -> None:
     async def pop(links: Links) -> object:
-        async with Redis.from_url(links.redis_url) as redis:
+        async with Redis.from_url(links.redis_url, socket_timeout=None) as redis:
             return await redis.blpop(["jobs"], timeout=600)
 
     assert told(await found_by(servers, pop, push, invariant=None)) == (LEGAL, "")
@@ -403,7 +403,7 @@ async def test_a_lease_that_is_shorter_and_was_there_before_the_wait_runs_out_be
     ends: set[bool] = set()
 
     async def wait(links: Links) -> None:
-        async with Redis.from_url(links.redis_url) as redis:
+        async with Redis.from_url(links.redis_url, socket_timeout=None) as redis:
             await redis.set("lease", "w1", ex=30)
             if await redis.blpop(["jobs"], timeout=seconds) is None:
                 ends.add(bool(await redis.exists("lease")))

@@ -292,7 +292,7 @@ async def test_a_wait_that_the_server_will_end_is_waited_for(servers: Servers) -
 
 async def test_whoever_waits_for_a_list_goes_on_when_somebody_pushes(servers: Servers) -> None:
     async def pop(links: Links) -> object:
-        async with Redis.from_url(links.redis_url) as redis:
+        async with Redis.from_url(links.redis_url, socket_timeout=None) as redis:
             return await redis.blpop(["jobs"])
 
     async def push(links: Links) -> None:

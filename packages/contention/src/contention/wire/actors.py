@@ -20,6 +20,7 @@ _PASSING_VERBS: Final = frozenset(
 _PASSING_KINDS: Final = frozenset(
     {RequestKind.PREPARATION, RequestKind.INTROSPECTION, RequestKind.COPY_DATA}
 )
+_REDIS_STEPS: Final = frozenset({RedisKind.DATA, RedisKind.SUBSCRIPTION})
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ def text_of(request: Request) -> str:
 def is_step(request: Request) -> bool:
     """Whether a request is one of the scheduler's points; the others pass at once."""
     if isinstance(request, RedisRequest):
-        return request.kind is RedisKind.DATA
+        return request.kind in _REDIS_STEPS
     if request.kind in _PASSING_KINDS:
         return False
     return any(verb not in _PASSING_VERBS for verb in request.verbs)

@@ -98,11 +98,19 @@ class DeadEnds:
         if quiet.cycle:
             return self._circle([self._named(name) for name in quiet.cycle])
         stuck = [actor for actor in self._actors.values() if not actor.has_ended]
-        silent = [actor.name for actor in stuck if not (actor.holding or actor.waiting)]
+        listening = quiet.messages.waiting
+        silent = [
+            actor.name
+            for actor in stuck
+            if not (actor.holding or actor.waiting or actor.name in listening)
+        ]
         if silent:
             whys = [f"; {why}" for name in silent if (why := quiet.unheard.get(name))]
             raise StageError(f"{', '.join(silent)} neither ends, waits nor asks{''.join(whys)}")
-        why = "; ".join(self._why(actor) for actor in stuck)
+        why = "; ".join(
+            _of_message(actor.name, quiet) if actor.name in listening else self._why(actor)
+            for actor in stuck
+        )
         if doubt := self._doubt(stuck, quiet):
             raise StageError(f"nobody can go on, but {doubt}: {why}")
         return f"nobody can go on: {why}"
@@ -169,6 +177,11 @@ class DeadEnds:
 
     def _backends(self) -> set[int]:
         return {lane.process_id for lane in self._lanes() if lane.process_id is not None}
+
+
+def _of_message(name: str, quiet: Quiet) -> str:
+    asked_for = quiet.messages.asked_for(name)
+    return f"{name} waits for a message ({asked_for}), and nobody is left to send one"
 
 
 def _is_deadlock(reply: Reply) -> bool:

@@ -11,6 +11,7 @@ from contention.wire.backends import Backend, Backends
 from contention.wire.events import Refused
 from contention.wire.farewells import Farewells
 from contention.wire.lane import Address, Framing, Keeper, Lane, Reply, Request
+from contention.wire.listening_lane import ListeningLane
 
 __all__ = ["Address", "Framing", "Gate", "Keeper", "Lane", "Reply", "Request"]
 
@@ -142,7 +143,9 @@ class Gate:
     def _open_lane(self) -> Lane:
         number = len(self.lanes) + 1
         framing, keeper = self._framing(), self.keeper
-        lane = Lane(self.worker, number, framing, keeper, self._backends, farewells=self._farewells)
+        lane = ListeningLane(
+            self.worker, number, framing, keeper, self._backends, farewells=self._farewells
+        )
         self.lanes.append(lane)
         if self.is_shut:
             lane.close()

@@ -39,6 +39,8 @@ class LeftOut:
             yield f"the other orders of what {name} asks at the same time"
         for name in sorted(self.asleep):
             yield f"what {name} does after a sleep while another of its tasks waits to be answered"
+        for name in sorted(self.quiet.own_limits.unseen):
+            yield f"what {name} does if it gives up waiting earlier, after some rounds of it"
         for name in sorted(self.quiet.limited):
             yield (
                 f"what {name} does if a time limit of its own ends its wait while others go on: "

@@ -12,6 +12,8 @@ from contention.wire.blocking import LockWaits, Wait, cycle_among
 from contention.wire.events import Failure
 from contention.wire.expiries import Expiries
 from contention.wire.gate import Lane
+from contention.wire.messages import Messages
+from contention.wire.own_limits import OwnLimits
 from contention.wire.postgres import PostgresFraming
 from contention.wire.redis_clients import RedisClients
 from contention.wire.silence import Silence
@@ -51,6 +53,8 @@ class Quiet:
         waits: who waited for whom when everybody rested, by the waiting lane's name.
         limited: workers whose wait might have ended by itself while others could go on, though
             nobody can say by which limit.
+        messages: knows who waits for one.
+        own_limits: knows whose own time limits may fire.
         cycle: lanes that wait for one another for ever, on a server that would look for deadlocks
             only much later; empty elsewhere.
     """
@@ -78,6 +82,8 @@ class Quiet:
         self._look_at = 0.0
         self._silence = Silence(silence_seconds)
         self._sleepers = Sleepers(actors, silence_seconds)
+        self.messages = Messages(actors, loop)
+        self.own_limits = OwnLimits(actors, self.messages, expiries)
         self.waits: dict[str, Wait] = {}
         self.limited: set[str] = set()
         self.cycle: tuple[str, ...] = ()
@@ -86,6 +92,8 @@ class Quiet:
         """Something happened, to a worker if it has a name."""
         self._moved_at = time.monotonic()
         self._look_at = 0.0
+        self.messages.moved()
+        self.own_limits.moved(name)
         self._sleepers.moved(name)
         self._silence.broken()
 
@@ -138,7 +146,9 @@ class Quiet:
                 raise StageError(self._loop.blocked_reason)
             if self._failures:
                 raise StageError(self._failures[0])
-            if not self._wake_a_sleeper() and await self._is_there():
+            if await self.messages.come(_ANSWER_SECONDS):
+                self._look_at = 0.0
+            elif not self._wake_a_sleeper() and await self._is_there():
                 return
 
     async def _is_there(self) -> bool:
@@ -204,7 +214,12 @@ class Quiet:
 
     def _have_all_come_to_rest(self) -> bool:
         """Whether nobody goes on by itself, as far as those tell who are not silent."""
-        moving = [actor for actor in self._actors.values() if not actor.is_at_rest]
+        listening = self.messages.waiting
+        moving = [
+            actor
+            for actor in self._actors.values()
+            if not (actor.is_at_rest or actor.name in listening)
+        ]
         waited_for = [actor for actor in moving if actor.name not in self._sleepers.silent]
         if waited_for and (
             self._silence.is_over({a.name: a.worker.cpu_seconds for a in waited_for})
@@ -256,7 +271,9 @@ class Quiet:
 
     def _wake_a_sleeper(self) -> bool:
         """Let time pass for a worker that has nothing else to wait for."""
-        return self._sleepers.wake_one(self._moved_at, others_can_go_on=self._can_others_go_on)
+        return self._sleepers.wake_one(
+            self._moved_at, self.messages.waiting, others_can_go_on=self._can_others_go_on
+        )
 
     async def _are_blocked(self, waiting: Sequence[Lane]) -> bool:
         """Whether the servers say of every waiting request whom it waits for."""

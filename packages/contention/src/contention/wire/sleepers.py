@@ -60,15 +60,24 @@ class Sleepers:
             self.silent.add(actor.name)
             self.unheard.setdefault(actor.name, _why(actor))
 
-    def wake_one(self, moved_at: float, *, others_can_go_on: Callable[[Actor], bool]) -> bool:
+    def wake_one(
+        self,
+        moved_at: float,
+        heard: Collection[str],
+        *,
+        others_can_go_on: Callable[[Actor], bool],
+    ) -> bool:
         """Let time pass for one of those who have waited least; whether there is one.
 
         Args:
             moved_at: when something happened last, on the monotonic clock.
+            heard: those who wait for a message although all has come that was sent.
             others_can_go_on: whether anybody but a worker can.
         """
         asleep = [one for one in self._actors.values() if not one.is_at_rest]
         for actor in sorted(asleep, key=lambda one: self._sleeps.get(one.name, 0)):
+            if actor.name in heard:
+                continue
             if is_told(actor) and not self._is_left_alone(actor, moved_at, others_can_go_on):
                 continue
             if self._sleeps.get(actor.name, 0) < MOST_SLEEPS and actor.wake():

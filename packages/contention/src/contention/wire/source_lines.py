@@ -20,6 +20,13 @@ _MOST_AWAITS: Final = 1_000
 _MOST_VALUES: Final = 50
 _SHORTEST_TEXT: Final = 3
 _ACQUIRING: Final = frozenset({("redis.lock", "acquire"), ("redis.asyncio.lock", "acquire")})
+_CLEANING: Final = frozenset(
+    {
+        "_StatementCache._on_entry_expired",
+        "PoolConnectionHolder._deactivate_inactive_connection",
+    }
+)
+_PSYCOPG_WAITING: Final = "psycopg.waiting"
 _GREENLET_SPAWN: Final = "greenlet_spawn"
 """SQLAlchemy's coroutine that runs synchronous code beside a task, which it keeps as `context`."""
 
@@ -84,6 +91,24 @@ def _tries_for_ever(frame: FrameType) -> bool:
         return False
     variables = frame.f_locals
     return variables.get("stop_trying_at", "") is None and bool(variables.get("blocking"))
+
+
+def is_limit(timer: asyncio.TimerHandle, tasks: Iterable[tuple[asyncio.Task[Any], Birth]]) -> bool:
+    """Whether a worker's timer may end what it waits for.
+
+    asyncpg's clean up what has not been used for long. psycopg, from 3.3 on, looks at its socket
+    again and again, and keeps a limit beside the timer.
+    """
+    call = timer._callback  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
+    if getattr(call, "__module__", "") != _PSYCOPG_WAITING:
+        return getattr(call, "__qualname__", "") not in _CLEANING
+    waits = [
+        frame
+        for task, _ in tasks
+        for frame in _chain(task)
+        if frame.f_globals.get("__name__") == _PSYCOPG_WAITING
+    ]
+    return any(frame.f_locals.get("deadline", "") is not None for frame in waits)
 
 
 def line_of_thread(thread_id: int, codes: Sequence[CodeType] = ()) -> str:

@@ -148,6 +148,7 @@ class Stage:
     def arrived(self, lane: Lane, request: Request) -> bool:
         """A request came; only steps are held, and what prepares one inside a transaction."""
         self._quiet.moved(lane.worker)
+        self._quiet.messages.arrived(lane, request)
         self._limits.arrived(lane, request)
         if isinstance(request, PostgresRequest):
             self._refuse(lane, request)
@@ -221,7 +222,8 @@ class Stage:
     def cut_reason(self) -> str:
         """What was left out in this run, as a sentence; empty while nothing was."""
         ageings = self._leases.cut_reason if self._leases else ""
-        return ageings or self._expiries.cut_reason or next(self._left_out.reasons(), "")
+        limits = self._expiries.cut_reason or self._quiet.own_limits.cut_reason
+        return ageings or limits or next(self._left_out.reasons(), "")
 
     async def enter(self, bodies: Sequence[Body]) -> None:
         """Bring each worker on, behind gates of its own, up to its first request.
@@ -249,8 +251,12 @@ class Stage:
         holding = [actor for actor in self._actors.values() if actor.holding]
         self._left_out.note(self._actors.values())
         able = [name for one in self._patience.able(holding) for name in one.options()]
-        fire = self._expiries.options(circle) if self._limits_fire or not able else []
-        if holding or fire or self._expiries.are_running:
+        fire = (
+            self._limits_that_may_fire(circle, is_only=not able)
+            if self._limits_fire or not able
+            else []
+        )
+        if holding or fire or self._expiries.are_running or self._quiet.messages.of_keys:
             return [*able, *fire, *self._ageings()]
         ageings = self._ageings() if self._ends_age and self.has_ended else []
         return [END, *ageings] if ageings and not self._is_over else []
@@ -268,12 +274,14 @@ class Stage:
         if name == END:
             self._is_over = True
             return Effect(_END)
+        self._quiet.messages.step_begins()
+        self._quiet.own_limits.step_begins(name)
         try:
-            if name.startswith(EXPIRE):
-                return await self._expire(name)
-            return await (self._age(name) if name.startswith(AGE) else self._let_go_on(name))
+            effect = await self._done(name)
         except RanOutError as error:
             raise SpoiledError(str(error)) from error
+        effect = self._quiet.own_limits.in_effect(name, effect)
+        return self._quiet.messages.in_effect(name, effect)
 
     async def tries_of(self, name: str) -> int | None:
         """How often a worker that polls does so; see `contention.wire.trials`."""
@@ -319,6 +327,13 @@ class Stage:
                 raise error
 
     # --- steps ---------------------------------------------------------------------------------
+
+    async def _done(self, name: str) -> Effect:
+        if self._quiet.own_limits.is_one(name):
+            return await self._give_up(name)
+        if name.startswith(EXPIRE):
+            return await self._expire(name)
+        return await (self._age(name) if name.startswith(AGE) else self._let_go_on(name))
 
     async def _let_go_on(self, name: str) -> Effect:
         actor = self._actors[worker_of(name)]
@@ -375,6 +390,29 @@ class Stage:
         await self._quiet.comes()
         footprint = await self._record(timer.lane.name)
         return Effect(footprint, self._recording.moved(option))
+
+    async def _give_up(self, name: str) -> Effect:
+        """Let a time limit of a worker's own fire."""
+        if self._leases:
+            await self._leases.hold_still()
+        self._recording.begin()
+        worker = worker_of(name)
+        waiting = self._actors[worker].waiting
+        for lane in waiting:
+            self._recording.expires(lane)
+        self._story.limit_fired(worker, self._quiet.own_limits.fire(worker, self._quiet.owes))
+        await self._quiet.comes()
+        footprint = await self._record(waiting[0].name if waiting else name)
+        return Effect(footprint, self._recording.moved(name))
+
+    def _limits_that_may_fire(self, circle: Sequence[str], *, is_only: bool) -> list[str]:
+        own = self._quiet.own_limits
+        fire = [
+            option
+            for option in self._expiries.options(circle)
+            if not own.fires_before(self._expiries.timer(option))
+        ]
+        return fire if circle else [*fire, *own.options(is_only=is_only and not fire)]
 
     async def _record(self, chosen: str) -> Footprint:
         """Tell all that happened in a step, and what time-outs of keys it has set.

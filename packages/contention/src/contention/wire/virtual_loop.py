@@ -165,12 +165,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def earliest_timer(self, belongs: Callable[[Context], bool]) -> asyncio.TimerHandle | None:
         """The next timer among those whose context satisfies a condition."""
-        timers = [
-            handle
-            for handle in self._scheduled  # type: ignore[attr-defined]
-            if not handle.cancelled() and belongs(handle._context)  # noqa: SLF001 - no public name
-        ]
-        return min(timers, key=lambda handle: handle.when(), default=None)
+        return min(self.timers_of(belongs), key=lambda handle: handle.when(), default=None)
 
     def has_sleepers(self, belongs: Callable[[Context], bool]) -> bool:
         """Whether a task sleeps whose context satisfies a condition."""
@@ -179,6 +174,25 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             for handle in self._scheduled  # type: ignore[attr-defined]
             if not handle.cancelled()
         )
+
+    def looks_elsewhere(self, worker: str) -> bool:
+        """Whether a worker waits for a socket or pipe that leads to none of its gates."""
+        return any(
+            not _leads_to(key.fd, worker)
+            for key in self._sockets.get_map().values()
+            if any(
+                handle is not None and handle._context.get(WORKER) == worker  # noqa: SLF001 - no public name
+                for handle in key.data
+            )
+        )
+
+    def timers_of(self, belongs: Callable[[Context], bool]) -> list[asyncio.TimerHandle]:
+        """The timers whose context satisfies a condition."""
+        return [
+            handle
+            for handle in self._scheduled  # type: ignore[attr-defined]
+            if not handle.cancelled() and belongs(handle._context)  # noqa: SLF001 - no public name
+        ]
 
     def tasks_of(self, worker: str) -> list[tuple[asyncio.Task[Any], Birth]]:
         """The tasks of a worker that have not ended, and how each began."""
@@ -293,6 +307,16 @@ def _is_named(one: socket.socket) -> bool:
 
 def _folder_of(one: socket.socket) -> str:
     return Path(one.getsockname()).parent.name
+
+
+def _leads_to(descriptor: int, worker: str) -> bool:
+    """Whether what is read there comes from one of a worker's gates."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return False
+    with socket.socket(fileno=os.dup(descriptor)) as one, suppress(OSError):
+        peer = one.getpeername() if one.family == socket.AF_UNIX else ""
+        return isinstance(peer, str) and Path(peer).parent.name == worker
+    return False
 
 
 def _is_its_own(one: socket.socket) -> bool:

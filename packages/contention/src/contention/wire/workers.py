@@ -7,9 +7,12 @@ A worker is an async function (a task of the kit's own loop), any other function
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from contention.wire.servers import Links
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,12 @@ class Worker(Protocol):
 
     def sleeps(self) -> bool:
         """Whether something of it sleeps in a time that is the kit's to move."""
+
+    def limits(self) -> "Mapping[TimerHandle, float]":
+        """The time limits of its own that run, and in how many seconds each fires.
+
+        None where its time is not the kit's to move, and while something of it sleeps.
+        """
 
     def start(self, links: Links) -> None:
         """Let it begin, with links of its own."""

@@ -10,17 +10,20 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from contention.wire import workers_runner
 from contention.wire.processor_time import family_cpu_seconds
 from contention.wire.servers import Links
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Process, WorkerFailedError, WorkerStaysError
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
 
 _PATIENCE_SECONDS: Final = 2.0
 _LAST_WORDS_BYTES: Final = 4_000
@@ -88,6 +91,10 @@ class ProcessWorker:
     def sleeps(self) -> bool:
         """Never: its time is its own."""
         return False
+
+    def limits(self) -> "Mapping[TimerHandle, float]":
+        """None: its time is its own."""
+        return {}
 
     def start(self, links: Links) -> None:
         """Begin the process."""

@@ -1,12 +1,17 @@
 """Workers that are async functions, as tasks of the kit's own loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from typing import Final
 
 from contention.wire.servers import Links
-from contention.wire.source_lines import line_of_tasks, tasks_have_at_hand, tasks_try_for_ever
+from contention.wire.source_lines import (
+    is_limit,
+    line_of_tasks,
+    tasks_have_at_hand,
+    tasks_try_for_ever,
+)
 from contention.wire.user_frames import codes_of
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
@@ -82,6 +87,14 @@ class TaskWorker:
     def sleeps(self) -> bool:
         """Whether one of its tasks sleeps."""
         return self._loop.has_sleepers(self._owns)
+
+    def limits(self) -> Mapping[asyncio.TimerHandle, float]:
+        """Its timers that are neither sleeps nor drivers' own."""
+        timers = self._loop.timers_of(self._owns)
+        if not timers or self.sleeps():
+            return {}
+        tasks = self._loop.tasks_of(self.name)
+        return {one: one.when() - self._loop.time() for one in timers if is_limit(one, tasks)}
 
     def start(self, links: Links) -> None:
         """Make the task; it begins when the loop comes to it."""

@@ -3,11 +3,11 @@
 import ctypes
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from threading import Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from contention.wire.servers import Links
 from contention.wire.source_lines import line_of_thread, thread_has_at_hand, thread_tries_for_ever
@@ -15,6 +15,9 @@ from contention.wire.user_frames import codes_of
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.whose import WORKER
 from contention.wire.workers import WorkerStaysError
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
 
 _GRACE_SECONDS: Final = 0.2
 _PATIENCE_SECONDS: Final = 5.0
@@ -98,6 +101,10 @@ class ThreadWorker:
     def sleeps(self) -> bool:
         """Never: its time is its own."""
         return False
+
+    def limits(self) -> "Mapping[TimerHandle, float]":
+        """None: its time is its own."""
+        return {}
 
     def start(self, links: Links) -> None:
         """Begin the thread."""
