@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-Point = tuple[str, float, float]
 WIDTH: Final = 860
 _LEFT: Final = 290
 _ROW: Final = 24
@@ -21,11 +20,20 @@ _STYLE: Final = (
 )
 
 
+class Point(NamedTuple):
+    """What is compared: reached and asked for, by the clock; and reached by processor time."""
+
+    name: str
+    reached: float
+    asked: float
+    by_processor: float | None = None
+
+
 def picture(points: list[Point], figures: dict[str, Any]) -> str:
     """Three panels: reached of asked, the time of a claim, leases a second.
 
     Args:
-        points: what is compared, what was reached, what was asked.
+        points: see `Point`.
         figures: what the benches found.
     """
     body: list[str] = []
@@ -72,10 +80,12 @@ _SCALE: Final = 120.0
 
 
 def _reached(points: list[Point]) -> Iterator[tuple[str, str, str]]:
-    for name, reached, asked in points:
+    for name, reached, asked, by_processor in points:
         width = _SCALE * min(_MOST, reached / asked)
         colour = "#3a7d44" if reached >= asked else "#c46210"
         told = f"{reached:,.2f}, asked {asked:g}"
+        if by_processor is not None:
+            told += f" ({by_processor:,.2f} by processor time)"
         yield name, _bar(0, width, colour), _label(width, told)
 
 

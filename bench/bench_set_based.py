@@ -186,10 +186,8 @@ async def reference(bench: Bench, policies: Sequence[int]) -> Taken:
     return await Bench(bench.runtime, bench.portfolio, REFERENCE_AT_ONCE).at_once(policies, one)
 
 
-async def in_processes(
-    bench: Bench, keys: Sequence[ChunkKey], processes: int
-) -> tuple[float, float]:
-    """Policies a second of so many processes that share the chunks, and the largest's megabytes."""
+async def in_processes(bench: Bench, keys: Sequence[ChunkKey], processes: int) -> dict[str, float]:
+    """So many processes share the chunks: their rate, processor time and largest memory."""
     found = []
     for number in range(processes):
         process = await asyncio.create_subprocess_exec(
@@ -206,18 +204,25 @@ async def in_processes(
         assert process.stdout is not None
         await process.stdout.readline()
         found.append(process)
-    began = time.time()
+    began, server = time.time(), processor_seconds(bench.postmaster)
     for process in found:
         assert process.stdin is not None
         process.stdin.write(b"go\n")
     outputs = [await process.communicate() for process in found]
     told = [json.loads(output) for output, _ in outputs]
     seconds = max(one["ended"] for one in told) - began
-    claims = sum(one["claims"] for one in told)
-    peak = max(one["peak_mb"] for one in told)
-    rate = float(claims / CLAIMS_A_POLICY / seconds)
-    print(f"  {processes} process(es): {rate:9,.0f} policies/s, at most {peak:.0f} MB each")
-    return rate, peak
+    policies = sum(one["claims"] for one in told) / CLAIMS_A_POLICY
+    spent = processor_seconds(bench.postmaster) - server + sum(one["client"] for one in told)
+    peak, rate = max(one["peak_mb"] for one in told), policies / seconds
+    print(
+        f"  {processes} process(es): {rate:9,.0f} policies/s, "
+        f"{1e6 * spent / policies:.1f} us of processors a policy, at most {peak:.0f} MB each"
+    )
+    return {
+        f"processes_{processes}": rate,
+        f"us_{processes}": 1e6 * spent / policies,
+        f"peak_mb_{processes}": peak,
+    }
 
 
 async def child(database_url: str, redis_url: str, workers: int, keys: list[ChunkKey]) -> None:
@@ -229,7 +234,7 @@ async def child(database_url: str, redis_url: str, workers: int, keys: list[Chun
         async with transaction(runtime):
             print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        waiting, claims = iter(keys), 0
+        waiting, claims, began = iter(keys), 0, time.process_time()
 
         async def worker() -> None:
             nonlocal claims
@@ -239,7 +244,10 @@ async def child(database_url: str, redis_url: str, workers: int, keys: list[Chun
 
         await asyncio.gather(*(worker() for _ in range(workers)))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
-    print(json.dumps({"claims": claims, "ended": time.time(), "peak_mb": peak_mb}))
+    client = time.process_time() - began
+    print(
+        json.dumps({"claims": claims, "client": client, "ended": time.time(), "peak_mb": peak_mb})
+    )
 
 
 async def measure(portfolio: Portfolio, asked: argparse.Namespace) -> dict[str, float]:
@@ -257,8 +265,7 @@ async def measure(portfolio: Portfolio, asked: argparse.Namespace) -> dict[str, 
                 bench = Bench(runtime, portfolio, asked.workers)
                 await store(runtime, portfolio)
                 keys = await bench.keys(asked.chunk)
-                rate, peak_mb = await in_processes(bench, keys, processes)
-                found |= {f"processes_{processes}": rate, f"peak_mb_{processes}": peak_mb}
+                found |= await in_processes(bench, keys, processes)
     return found
 
 
