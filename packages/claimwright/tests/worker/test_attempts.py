@@ -94,6 +94,14 @@ async def test_an_attempt_is_counted_and_committed_before_its_work(
         assert results(await attempt) == {1: Result.FINISHED}
 
 
+async def test_an_attempt_says_which_calculation_its_claims_carry(world: World) -> None:
+    attempts = await attempt_policies(world.runtime, [1, 2, 3])
+    said = {attempt.calculation_id for attempt in attempts}
+    claims = [claim for number in world.ids for claim in await world.claims(number)]
+    assert claims
+    assert said == {claim.calculation_id for claim in claims}
+
+
 async def test_work_that_ends_its_worker_every_time_is_given_up(
     world: World, fresh_connections: Connections
 ) -> None:

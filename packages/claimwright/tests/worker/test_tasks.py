@@ -75,6 +75,15 @@ def test_one_policy_and_date_is_paid_once_however_often_it_is_applied(
         assert ask(session_database, CLAIMS, policy.id) == 1
 
 
+def test_one_policy_and_date_is_logged_with_the_calculation_that_its_claims_carry(
+    policy: Policy, session_database: ServerAddresses, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="claimwright.work")
+    calculate_policy_claims_task.apply(args=[policy.id, DAY])
+    of_claim = "SELECT calculation_id::text FROM claims WHERE policy_id = $1"
+    assert f"calculation_id={ask(session_database, of_claim, policy.id)} " in caplog.text
+
+
 def test_a_message_that_came_back_is_left_to_those_who_count(
     policy: Policy, session_database: ServerAddresses
 ) -> None:

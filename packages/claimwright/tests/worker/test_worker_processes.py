@@ -99,6 +99,7 @@ async def test_the_relay_serves_what_there_is_to_do_and_ends_with_0_when_it_is_t
         claimwright_command("beat", "--metrics-port", str(port)), site.environment
     ) as relay:
         relay.saw('outcome="handed on"')
+        relay.saw("sent kind=policy task_id=")
         await site.until(ALL_HANDED_ON)
         assert 'claimwright_outbox_requests{kind="policy",state="handed on"} 2.0' in scraped(port)
         relay.signal(signal.SIGTERM)

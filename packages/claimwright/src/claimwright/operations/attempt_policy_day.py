@@ -6,17 +6,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from claimwright.metrics import WORK_DEAD
 from claimwright.operations.attempts import in_time
-from claimwright.operations.calculate import run_claim_calculation_task
+from claimwright.operations.calculate import PolicyCalculation
 from claimwright.operations.transactions import retried
 from claimwright.runtime import Runtime
+from claimwright.storage.claims import Claim
 from claimwright.storage.handing_on import ask_for_policy
 from claimwright.storage.requests import RequestKind
 from claimwright.storage.work_attempts import give_up_policy
 
 
-async def attempt_policy_day(runtime: Runtime, policy_id: int, day: date) -> int:
-    """Calculate one policy and date on the default runtime; how many claims were created."""
-    return await in_time(runtime, run_claim_calculation_task(policy_id, day.isoformat()))
+async def attempt_policy_day(runtime: Runtime, policy_id: int, day: date) -> list[Claim]:
+    """Calculate one policy and date under a lease; the claims that were created."""
+    calculation = PolicyCalculation().run(
+        runtime.engine, runtime.redis, policy_id, day, runtime.lease_options
+    )
+    return await in_time(runtime, calculation)
 
 
 async def have_it_counted(runtime: Runtime, policy_id: int) -> bool:

@@ -1,8 +1,10 @@
 """One attempt of whole requests: count it, do it, and keep what became of it."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,12 +58,16 @@ async def attempt_evaluations(runtime: Runtime, request_ids: Sequence[int]) -> l
 
 async def attempt_policies(runtime: Runtime, request_ids: Sequence[int]) -> list[Attempt]:
     """Calculate the whole term of policies; see `_batches`."""
+    calculations = dict[int, UUID | None]()
 
     async def work(requests: Sequence[PendingRequest]) -> Reasons:
         report = await calculate_policies(runtime, requests)
+        known = report.calculation_ids
+        calculations.update((one.id, known.get(one.policy_id or 0)) for one in requests)
         return {one.id: report.faults.get(one.policy_id or 0, "") for one in requests}
 
-    return await _attempt_all(runtime, RequestKind.POLICY, request_ids, work)
+    attempts = await _attempt_all(runtime, RequestKind.POLICY, request_ids, work)
+    return [replace(one, calculation_id=calculations.get(one.request_id)) for one in attempts]
 
 
 async def attempt_plan(runtime: Runtime, request_id: int) -> tuple[Attempt, list[ChunkKey]]:

@@ -1,6 +1,7 @@
 """Calculate policies that were stored or changed: the whole term of each, many at once."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -52,6 +53,7 @@ class PoliciesReport:
         days_evaluated: local days of groups that were new to their readings.
         days_incomplete: of these, days that settle at their close and still miss readings.
         faults: by policy, why its request stays pending.
+        calculation_ids: by policy, what its new claims carry, where its transaction stored any.
     """
 
     policies: int = 0
@@ -63,6 +65,7 @@ class PoliciesReport:
     days_evaluated: int = 0
     days_incomplete: int = 0
     faults: dict[int, str] = field(default_factory=dict)
+    calculation_ids: dict[int, UUID] = field(default_factory=dict)
 
 
 class Lock(Protocol):
@@ -203,15 +206,17 @@ class _Batches:
         with tracing.span("calculate policies") as tell:
             paid = await retried_by_driver(self.runtime, partial(self._pay, members))
             claims = paid.settled.claims.total()
-            tell(calculation_id=paid.calculation_id, policies=paid.policies, claims=claims)
+            tell(calculation_id=paid.calculation_id, policies=len(paid.policy_ids), claims=claims)
         paid.settled.count()
         report, settled = self.report, paid.settled
-        report.policies += paid.policies
+        report.policies += len(paid.policy_ids)
         report.batches += 1
         report.contended += paid.contended
         report.calculations += settled.calculations
         report.claims += claims
         report.requests_finished += paid.requests_finished
+        if paid.calculation_id is not None and claims:
+            report.calculation_ids |= dict.fromkeys(paid.policy_ids, paid.calculation_id)
         report.faults |= {
             policy_id: settled.policy_faults.get(policy_id) or settled.fault
             for policy_id in settled.unpaid
@@ -223,7 +228,7 @@ class _Batches:
         asked = await still_pending(connection, [self.by_policy[number] for number in locked])
         ours = {number for number in locked if self.by_policy[number].id in asked}
         if not ours:
-            return _Paid(0, Settled(), 0, len(locked) < len(ids))
+            return _Paid(ours, Settled(), 0, len(locked) < len(ids))
         rest = [
             Members(one.group, [number for number in one.ids if number in ours]) for one in members
         ]
@@ -231,13 +236,13 @@ class _Batches:
         settled = await self.parts.settle(connection, rest, self.span, calculation_id)
         done = [self.by_policy[number] for number in sorted(ours - settled.unpaid)]
         finished = await self.parts.finish(connection, done) if self.finishes and done else 0
-        return _Paid(len(ours), settled, finished, len(locked) < len(ids), calculation_id)
+        return _Paid(ours, settled, finished, len(locked) < len(ids), calculation_id)
 
 
 class _Paid(NamedTuple):
     """What one transaction came to."""
 
-    policies: int
+    policy_ids: AbstractSet[int]
     settled: Settled
     requests_finished: int
     contended: bool

@@ -1,6 +1,7 @@
 """The broker, as operations see it: messages go out through Celery's own producers."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +12,7 @@ from kombu.exceptions import OperationalError
 from claimwright.domain.errors import BrokerUnavailableError
 from claimwright.operations.hand_on import Message
 from claimwright.storage.requests import RequestKind
+from claimwright.worker.logs import log
 
 EVALUATE_READINGS: Final = "claimwright.evaluate_readings"
 PLAN_DAY: Final = "claimwright.plan_day"
@@ -54,10 +56,14 @@ class CeleryBroker:
                     ids: Any = list(message.request_ids)
                     if message.kind is RequestKind.CALCULATE:
                         (ids,) = ids
-                    self._app.send_task(
+                    task = self._app.send_task(
                         TASK_OF_KIND[message.kind], args=[ids], producer=producer, retry=False
                     )
                     sent += 1
+                    log(
+                        logging.INFO, "sent", kind=message.kind.value, task_id=task.id,
+                        request=message.request_ids[0], requests=len(message.request_ids),
+                    )  # fmt: skip
         except BrokerUnavailableError:
             return sent
         return sent

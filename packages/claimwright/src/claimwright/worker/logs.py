@@ -87,8 +87,9 @@ def log_attempts(attempts: Sequence[Attempt], *, task_id: str | None, seconds: f
         )
 
 
-def _alike(attempt: Attempt) -> tuple[str, str, int]:
-    return attempt.result, attempt.reason, attempt.number
+def _alike(attempt: Attempt) -> tuple[str, str, int, str]:
+    calculation = str(attempt.calculation_id or "")
+    return attempt.result, attempt.reason, attempt.number, calculation
 
 
 def formatter(settings: Settings) -> logging.Formatter | None:

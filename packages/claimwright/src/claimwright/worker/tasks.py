@@ -131,8 +131,9 @@ def calculate_policy_claims_task(self: Task, policy_id: int, target_date: str) -
         except ClaimwrightError as error:
             _refuse(self, error)
     log(
-        logging.INFO, "work", kind="policy and date", policy=policy_id, day=day, claims=claims,
-        outcome=Result.FINISHED.value, seconds=round(seconds(), 3), task_id=self.request.id,
+        logging.INFO, "work", kind="policy and date", policy=policy_id, day=day, claims=len(claims),
+        calculation_id=claims[0].calculation_id if claims else None, outcome=Result.FINISHED.value,
+        seconds=round(seconds(), 3), task_id=self.request.id,
     )  # fmt: skip
 
 
