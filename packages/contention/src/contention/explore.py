@@ -22,6 +22,7 @@ from contention.search.own_thread import OwnThread
 from contention.search.runs import Runner
 from contention.search.search import Bounds, Search
 from contention.search.start import Setup, Start, connect, drop
+from contention.search.story import shortened
 from contention.wire.servers import Servers
 from contention.wire.virtual_loop import VirtualClockLoop
 from contention.wire.workers import Body, Process
@@ -44,6 +45,12 @@ _LIMITLESS: Final = (
     "limits_fire=False: no time limit of a wait fired while anybody else could go on, so this says "
     "nothing about a worker that gives up waiting"
 )
+
+_BODIES: Final = (
+    "what is inside one statement is one step: that others end between two looks of a function or "
+    "a DO block is not tried, as in {}"
+)
+_MOST_OF_A_BODY: Final = 60
 
 
 async def explore(
@@ -163,6 +170,9 @@ class _Job:
                 self.exploration.notes.append(_AGELESS)
             if not self.limits_fire:
                 self.exploration.notes.append(_LIMITLESS)
+            if runner.lessons.bodies:
+                text = shortened(min(runner.lessons.bodies), _MOST_OF_A_BODY)
+                self.exploration.notes.append(_BODIES.format(text))
             self._keep()
         finally:
             if self.start is not None:

@@ -151,6 +151,17 @@ async def test_the_end_of_a_statement_is_told_as_a_step(servers: Servers) -> Non
     assert again.verdict == found.verdict
 
 
+@pytest.mark.parametrize(
+    ("statement", "is_noted"),
+    [("SELECT add_one_safely()", True), ("DO 'BEGIN END'", True), (ADD + "length('a')", False)],
+)
+async def test_that_a_body_is_one_step_is_noted(
+    servers: Servers, statement: str, *, is_noted: bool
+) -> None:
+    found = await found_by(servers, partial(on_asyncpg, [statement]), setup=tables)
+    assert any("inside one statement" in note for note in found.notes) is is_noted
+
+
 async def test_a_pipeline_is_tried_between_its_statements(servers: Servers) -> None:
     async def look_twice(links: Links) -> tuple[object, ...]:
         url = links.postgres_url

@@ -186,6 +186,7 @@ class Catalogue:
         handles_errors: whether a function may catch an error, or run a text that does.
         stops_counting: whether one may turn off the counts by which runs are put back.
         built_in: names of the server's own functions.
+        functions: names of the database's own functions.
         harmless: names of functions that touch nothing that others can see.
         visible: names of the database's own functions whose doings all show in locks on tables.
         shown: names of functions of either kind.
@@ -205,6 +206,7 @@ class Catalogue:
     handles_errors: bool = False
     stops_counting: bool = False
     built_in: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
     harmless: frozenset[str] = HARMLESS
     visible: frozenset[str] = frozenset()
     hiding_tables: frozenset[str] = frozenset()
@@ -243,6 +245,7 @@ class Catalogue:
             or any(map(_may_handle_errors, functions)),
             stops_counting=any(map(stops_counting, [*hidden, *of_roles])),
             built_in=frozenset(row["name"] for row in built_in),
+            functions=frozenset(row["name"] for row in functions),
             harmless=harmless,
             visible=_names(functions, shown),
             hiding_tables=frozenset(

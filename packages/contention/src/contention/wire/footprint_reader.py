@@ -31,6 +31,7 @@ from contention.wire.sql_words import (
     is_of_session,
     is_shown,
     only_looks,
+    runs_a_body,
     takes_snapshot,
 )
 from contention.wire.statement_reading import (
@@ -324,6 +325,8 @@ class FootprintReader:
     async def _read(self, lane: Lane, known: _Known, request: PostgresRequest) -> Reading:
         reading = await self._reading(lane, known, request)
         self._lessons.has_entangled |= self._is_entangled(known, request, reading)
+        functions = self._watcher.catalogue.functions
+        self._lessons.bodies |= {text for text in _texts(request) if runs_a_body(text, functions)}
         return reading
 
     def _is_entangled(self, known: _Known, request: PostgresRequest, reading: Reading) -> bool:

@@ -29,11 +29,13 @@ class Lessons:
         has_alone: whether a statement that may lock or write was a transaction of its own.
         has_entangled: whether what a statement does may hang on when another transaction ends,
             beyond the one row that both are about.
+        bodies: statements inside of which the server may run several, as in a function.
     """
 
     tries: dict[Poll, int | None] = field(default_factory=dict)
     has_alone: bool = False
     has_entangled: bool = False
+    bodies: set[str] = field(default_factory=set)
 
     @property
     def ends_apart(self) -> bool:

@@ -42,6 +42,7 @@ _LOCKING: Final = frozenset({"update", "share", "no", "key"})
 _OF_SESSION: Final = frozenset(
     {"close", "deallocate", "discard", "listen", "notify", "reset", "set", "show", "unlisten"}
 )
+_BODIES: Final = frozenset({"call", "do"})
 _WRITES: Final = frozenset({"insert", "merge"})
 _CAREFUL: Final = frozenset({"share", "nowait", "skip"})
 _STATEMENT_STARTS: Final = frozenset({"", ";", "begin", "atomic", "then", "else", "loop"})
@@ -113,6 +114,16 @@ def only_looks(sql: str, harmless: frozenset[str]) -> bool:
         harmless: functions that may be called.
     """
     return not _may_lock_or_write(sql) and is_shown(sql, harmless)
+
+
+def runs_a_body(sql: str, functions: frozenset[str]) -> bool:
+    """Whether one statement runs others that are not its own words.
+
+    Args:
+        sql: one statement.
+        functions: that the database's users have made.
+    """
+    return first_word(sql) in _BODIES or not functions.isdisjoint(calls(sql))
 
 
 def is_of_session(sql: str) -> bool:
