@@ -24,7 +24,7 @@ _FLUSHES: Final = text(
 )
 _WAITS: Final = text(
     """
-    SELECT CASE WHEN state <> 'active' THEN 'the client'
+    SELECT CASE WHEN state <> 'active' OR wait_event_type = 'Client' THEN 'the client'
                 WHEN wait_event IS NULL THEN 'nothing'
                 WHEN wait_event IN ('WalSync', 'WalWrite', 'WALWrite') THEN 'the log'
                 ELSE 'locks and the rest' END

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from statistics import median
 from typing import Any, Final
 
@@ -111,41 +112,43 @@ async def _claims(runtime: Runtime) -> int:
         return int((await connection.execute(_COUNT)).scalar_one())
 
 
-async def shares_of(runtime: Runtime, path: str, policies: int, processes: int) -> list[list[Any]]:
-    """What each process is to do; together they pay every policy of the portfolio."""
+async def items_of(runtime: Runtime, path: str, policies: int) -> list[Any]:
+    """What is to be paid: policies, or chunks of them."""
     if path == "one policy":
-        return [list(range(1 + number, policies + 1, processes)) for number in range(processes)]
+        return list(range(1, policies + 1))
     async with transaction(runtime) as connection:
         requests = await pending_page(
             connection, RequestKind.CALCULATE, days=(DAY, DAY), after=None, limit=100
         )
-    size = min(POLICIES_PER_CHUNK, max(250, policies // 40))
+    size = min(POLICIES_PER_CHUNK, policies // 80)
     plans = [await plan(runtime, request, policies_per_chunk=size) for request in requests]
-    keys = [list(chunk.key) for one in plans for chunk in one.chunks]
-    return [keys[number::processes] for number in range(processes)]
+    return [list(chunk.key) for one in plans for chunk in one.chunks]
 
 
-async def measure(path: str, policies: int, regions: int) -> list[dict[str, float]]:
-    """One and two processes, each on servers of their own."""
-    found = []
-    for processes in (1, 2):
-        with servers() as (settings, addresses):
-            async with open_runtime(settings, addresses) as runtime:
-                await store(runtime, Portfolio(policies, regions))
-                shares = await shares_of(runtime, path, policies, processes)
-                found.append(await in_processes(runtime, path, shares))
-        print(f"  {processes} process(es), a claim:")
-        for name, value in found[-1].items():
-            print(f"    {name:28} {value:12,.2f}")
+async def measure(path: str, portfolio: Portfolio, rounds: int) -> list[list[dict[str, float]]]:
+    """Rounds of one process, then two, on slices of one portfolio."""
+    with servers() as (settings, addresses):
+        async with open_runtime(settings, addresses) as runtime:
+            await store(runtime, portfolio)
+            every = await items_of(runtime, path, portfolio.policies)
+            items, size = iter(every), len(every) // (2 * rounds)
+            found = []
+            for number in range(rounds):
+                pair = []
+                for processes in (1, 2) if number % 2 else (2, 1):
+                    slice_ = list(islice(items, size))
+                    shares = [slice_[place::processes] for place in range(processes)]
+                    pair.append(await in_processes(runtime, path, shares))
+                found.append(pair if number % 2 else pair[::-1])
     return found
 
 
 async def main() -> None:
     """Measure both paths."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one-by-one", type=int, default=6_000, help="policies, one at a time")
-    parser.add_argument("--in-chunks", type=int, default=60_000, help="policies in chunks")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--one-by-one", type=int, default=12_000, help="policies, one at a time")
+    parser.add_argument("--in-chunks", type=int, default=160_000, help="policies in chunks")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="the figures as one JSON document")
     asked = parser.parse_args()
     found: dict[str, Any] = {"cores": os.cpu_count()}
@@ -154,8 +157,13 @@ async def main() -> None:
         ("chunks", asked.in_chunks, 1),
     ):
         print(f"{path}: {policies:,} policies, {os.cpu_count()} cores")
-        rounds = [await measure(path, policies, regions) for _ in range(asked.rounds)]
+        rounds = await measure(path, Portfolio(policies, regions), asked.rounds)
         gain = median(two["claims_a_second"] / one["claims_a_second"] for one, two in rounds)
+        middle = [_middle(kind) for kind in zip(*rounds, strict=True)]
+        for processes, one in enumerate(middle, 1):
+            print(f"  {processes} process(es), a claim:")
+            for name, value in one.items():
+                print(f"    {name:28} {value:12,.2f}")
         print(f"  two processes reach {gain:.2f} times the claims a second of one")
         found[path] = {
             "gain": gain,

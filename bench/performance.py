@@ -38,7 +38,7 @@ RUNS: Final = {
         "bench_set_based.py",
         *("--policies", "1000000", "--reference", "0", "--processes", "1"),
     ),
-    "processes": ("bench_two_processes.py", "--rounds", "3"),
+    "processes": ("bench_two_processes.py",),
     "lease": ("bench_lease.py",),
 }
 
