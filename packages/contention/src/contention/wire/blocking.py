@@ -1,10 +1,8 @@
 """Who waits for whom in PostgreSQL, as the server says, and what for."""
 
 import re
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -81,8 +79,6 @@ _STRONGER: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Which locks of the same or a stronger mode each has to wait for."""
 _PATIENT_MS: Final = 100.0
-_MARGIN_MS: Final = 30.0
-_CLOCK_MS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +121,6 @@ class Wait:
     def is_soon_resolved(self) -> bool:
         """Whether the server looks for deadlocks so soon that one may wait for it."""
         return self.deadlock_timeout_ms <= _PATIENT_MS
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether the server has looked for a deadlock, and found none that this wait closes.
-
-        The check runs once, when the wait is as old as the time-out; then the backend sleeps again.
-        Where the backend's state can be seen that is certain; elsewhere there is a margin.
-        """
-        if self.waited_ms < self.deadlock_timeout_ms + _CLOCK_MS:
-            return False
-        asleep = _is_asleep(self.process_id)
-        if asleep is None:
-            return self.waited_ms >= self.deadlock_timeout_ms + _MARGIN_MS
-        return asleep
 
     def is_behind(self, other: "Wait | None") -> bool:
         """Whether another, for whom it waits, does not hold the lock but waits for it as well.
@@ -287,16 +269,3 @@ def lock_name(lock_type: str, class_id: int | None, object_id: int | None, sub_i
 
 def _signed(number: int, bits: int) -> int:
     return number - (1 << bits) if number >> (bits - 1) else number
-
-
-def _is_asleep(process_id: int) -> bool | None:
-    """Whether a backend sleeps; `None` where that cannot be seen, as on another machine."""
-    if not sys.platform.startswith("linux"):
-        return None
-    own = Path("/proc") / str(process_id)
-    try:
-        if not (own / "cmdline").read_bytes().startswith(b"postgres:"):
-            return None
-        return (own / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"S"
-    except (OSError, IndexError):
-        return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from contention.wire.actors import Actor, text_of
 from contention.wire.blocking import LockWaits, Wait, cycle_among
+from contention.wire.deadlock_checks import DeadlockChecks
 from contention.wire.events import Failure
 from contention.wire.expiries import Expiries
 from contention.wire.gate import Lane
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 _NAP_SECONDS: Final = 0.0005
 _ASK_AFTER_SECONDS: Final = 0.002
+"""After so long the server is asked whatever is known by then."""
+_SOON_SECONDS: Final = 0.0003
+"""So long most replies take at the most; who has slept for so long is likely to wait."""
+_WATCH_AFTER_SECONDS: Final = 0.00105
+_WATCH_SECONDS: Final = 0.00015
+_PAUSE_SHARE: Final = 8
 _LOOK_SECONDS: Final = 0.02
 _GRACE_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 15.0
@@ -80,6 +87,8 @@ class Quiet:
         self._failures: list[str] = []
         self._leaving: set[int] = set()
         self._look_at = 0.0
+        self._checks = DeadlockChecks()
+        self._looks_late = False
         self._silence = Silence(silence_seconds)
         self._sleepers = Sleepers(actors, silence_seconds)
         self.messages = Messages(actors, loop)
@@ -161,14 +170,32 @@ class Quiet:
             return True
         if self._is_owed():
             self._bound_patience(waiting)
+            self._look_in(_WATCH_SECONDS)
             return False
         passed = time.monotonic() - self._moved_at
-        if passed < _ASK_AFTER_SECONDS:
-            self._look_in(_ASK_AFTER_SECONDS - passed)
+        if pause := self._pause_before_asking(waiting, passed):
+            self._look_in(pause)
             return False
         # What moved while the servers were asked has made their answers old.
         seen_at = self._moved_at
-        return await self._is_known(waiting) and self._moved_at == seen_at
+        is_known = await self._is_known(waiting)
+        if self._moved_at != seen_at:
+            return False
+        if not is_known:
+            self._look_in(min(_LOOK_SECONDS, max(_WATCH_SECONDS, passed / _PAUSE_SHARE)))
+        return is_known
+
+    def _pause_before_asking(self, waiting: Sequence[Lane], passed: float) -> float:
+        """For how long not to ask the servers yet; 0 when it is time."""
+        if passed >= _ASK_AFTER_SECONDS or not waiting:
+            return 0.0
+        if passed < _SOON_SECONDS:
+            return _SOON_SECONDS - passed
+        new = [lane.process_id for lane in waiting if lane.name not in self.waits]
+        backends = [number for number in new if number is not None]
+        if self._looks_late or not backends or self._checks.watch(backends):
+            return 0.0
+        return max(_WATCH_SECONDS, _WATCH_AFTER_SECONDS - passed)
 
     async def _is_known(self, waiting: Sequence[Lane]) -> bool:
         """Whether the servers say whom everybody waits for who waits."""
@@ -282,10 +309,11 @@ class Quiet:
         if of_redis and not await self._clients.are_blocked(of_redis):
             return False
         waits = await self._locks.of(list(of_postgres)) if of_postgres else {}
+        told_at = time.monotonic()
         if set(waits) != set(of_postgres) or not await self._are_ours(of_postgres, waits):
             return False
         self.waits = {of_postgres[pid].name: wait for pid, wait in waits.items()}
-        return await self._are_settled(waits)
+        return await self._are_settled(waits, told_at)
 
     async def _are_ours(self, of_postgres: Mapping[int, Lane], waits: Mapping[int, Wait]) -> bool:
         """Whether everybody waits for open connections of the test.
@@ -306,7 +334,7 @@ class Quiet:
                     return False
         return True
 
-    async def _are_settled(self, waits: Mapping[int, Wait]) -> bool:
+    async def _are_settled(self, waits: Mapping[int, Wait], told_at: float) -> bool:
         """Whether the server has looked for a deadlock after the latest of these waits, in vain.
 
         So a deadlock is found by whoever closes the circle, each time, and not by whoever is
@@ -314,10 +342,11 @@ class Quiet:
         """
         patient = [wait for wait in waits.values() if not wait.is_soon_resolved]
         has_circle = cycle_among({str(pid): map(str, wait.blockers) for pid, wait in waits.items()})
+        self._looks_late = bool(patient)
         if not patient:
             self.cycle = ()
             # On a busy machine the server looks late; a circle that is there will be broken.
-            return not has_circle and all(wait.is_checked for wait in waits.values())
+            return not has_circle and self._checks.are_made(waits.values(), told_at)
         self.cycle = await self._true_cycle(list(waits)) if has_circle else ()
         return True
 

@@ -8,6 +8,7 @@ is ever made while a worker still has something to do.
 
 import asyncio
 import heapq
+import math
 import os
 import select
 import selectors
@@ -31,6 +32,9 @@ GO_ON: Final = 0.0
 _LONGEST_WAIT_SECONDS: Final = 0.05
 _RESOLUTION_SECONDS: Final = 1e-6
 _NEVER_IDLE_SECONDS: Final = 0.25
+_MILLISECONDS: Final = 0.01
+_MOST_SELECTED: Final = 1024
+"""The system's ``FD_SETSIZE``."""
 
 _WAKES: Final = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]  # noqa: SLF001 - what asyncio.sleep sets its timer to call
 
@@ -47,6 +51,8 @@ class _IdleSelector(selectors.BaseSelector):
         self._inner = inner
         self._observe = observe
         self._turns = turns
+        own = getattr(inner, "fileno", lambda: _MOST_SELECTED)()
+        self._own: int | None = own if own < _MOST_SELECTED else None
         self.asked = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:  # noqa: ANN401 - as the base class
@@ -64,7 +70,14 @@ class _IdleSelector(selectors.BaseSelector):
         if ready or timeout == 0:
             self._turns()
             return ready
-        return self._inner.select(self._observe())
+        return self._wait(self._observe())
+
+    def _wait(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for sockets, and not for whole milliseconds, as a poll would."""
+        if self._own is not None and GO_ON < seconds < _MILLISECONDS:
+            select.select([self._own], [], [], seconds)
+            seconds = GO_ON
+        return self._inner.select(seconds)
 
     def close(self) -> None:
         self._inner.close()
@@ -97,6 +110,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._now_seconds = 0.0
         self._seen_at = time.monotonic()
         self._limits: list[tuple[float, asyncio.Future[None]]] = []
+        self._next_limit_at = math.inf
         self._errands: set[_Errand] = set()
         self._births: WeakKeyDictionary[asyncio.Task[Any], Birth] = WeakKeyDictionary()
         self._sockets = _IdleSelector(selectors.DefaultSelector(), self._observe, self._turn)
@@ -111,14 +125,11 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         if self._end_limits(now):
             return GO_ON
         wait = self._run_clock(passed) if self.observer is None else self.observer()
-        if not self._limits:
-            return wait
-        return min([wait, *(max(GO_ON, at - now) for at, _ in self._limits)])
+        return min(wait, max(GO_ON, self._next_limit_at - now))
 
     def _turn(self) -> None:
         """A limit ends in an idle moment; where there is none, a moment later."""
-        if self._limits:
-            self._end_limits(time.monotonic() - _NEVER_IDLE_SECONDS)
+        self._end_limits(time.monotonic() - _NEVER_IDLE_SECONDS)
 
     def _run_clock(self, passed_seconds: float) -> float:
         self._now_seconds += passed_seconds
@@ -127,13 +138,17 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return min(_LONGEST_WAIT_SECONDS, max(GO_ON, wait))
 
     def _end_limits(self, now: float) -> bool:
-        if not self._limits:
+        if now < self._next_limit_at:
             return False
         over = [future for at, future in self._limits if at <= now and not future.done()]
-        self._limits = [one for one in self._limits if one[0] > now and not one[1].done()]
+        self._limit_to([one for one in self._limits if one[0] > now])
         for future in over:
             future.set_result(None)
         return bool(over)
+
+    def _limit_to(self, limits: list[tuple[float, asyncio.Future[None]]]) -> None:
+        self._limits = limits
+        self._next_limit_at = min((at for at, _ in limits), default=math.inf)
 
     async def ends_within(self, future: "asyncio.Future[Any]", real_seconds: float) -> bool:
         """Wait for a future, but not longer than this on the wall; whether it is done.
@@ -141,11 +156,12 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         The clock of this loop has no part in it.
         """
         limit: asyncio.Future[None] = self.create_future()
-        self._limits.append((time.monotonic() + real_seconds, limit))
+        self._limit_to([*self._limits, (time.monotonic() + real_seconds, limit)])
         try:
             await asyncio.wait({future, limit}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             limit.cancel()
+            self._limit_to([one for one in self._limits if one[1] is not limit])
         return future.done()
 
     def time(self) -> float:
@@ -169,10 +185,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def has_sleepers(self, belongs: Callable[[Context], bool]) -> bool:
         """Whether a task sleeps whose context satisfies a condition."""
+        # A timer that was cancelled calls nothing.
         return any(
             handle._callback is _WAKES and belongs(handle._context)  # noqa: SLF001 - no public names
             for handle in self._scheduled  # type: ignore[attr-defined]
-            if not handle.cancelled()
         )
 
     def looks_elsewhere(self, worker: str) -> bool:
