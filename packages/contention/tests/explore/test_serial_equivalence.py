@@ -142,3 +142,21 @@ async def test_columns_and_tables_can_be_left_out_by_their_names_alone(servers: 
         assert found.verdict.kind is VerdictKind.LEGAL
     with pytest.raises(UnknownNameError, match=r"no table or column accounts\.balance"):
         await of(servers, add_one, add_one, setup=two_accounts, leave_out=["accounts.balance"])
+
+
+def make_a_table_as(buyer: str) -> Program:
+    """In a table's name is how many had ordered before."""
+
+    async def work(links: Links) -> None:
+        async with database(links) as connection:
+            before = await connection.fetchval("SELECT count(*) FROM orders")
+            await connection.execute("INSERT INTO orders (buyer) VALUES ('somebody')")
+            await connection.execute(f"CREATE TABLE {buyer}_after_{before} (id int)")
+
+    return work
+
+
+async def test_tables_that_a_run_has_made_are_compared(servers: Servers) -> None:
+    found = await of(servers, make_a_table_as("anna"), make_a_table_as("bert"), setup=shop)
+    assert found.verdict.kind is VerdictKind.ILLEGAL
+    assert "_after_0" in found.verdict.reason

@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from redis.asyncio import Redis
-
 from contention.checkers.renaming import same_up_to_names
 from contention.checkers.results import with_results_as_tables
 from contention.checkers.serial import serial_orders
@@ -20,7 +18,13 @@ from contention.schedulers.serial import SerialScheduler
 from contention.search.calls import called
 from contention.search.complaints import complaint
 from contention.search.runs import Ended, Runner
-from contention.wire.outcome_reader import plan_tables, read_keys, read_tables
+from contention.search.start import Start
+from contention.wire.outcome_reader import (
+    TablePlan,
+    plan_tables,
+    read_keys,
+    read_tables,
+)
 from contention.wire.servers import Links
 from contention.wire.stage import StageError
 
@@ -75,6 +79,7 @@ class SerialJudge:
     _aged: dict[tuple[str, ...], list[Outcome]] = field(default_factory=dict)
     _right: list[Outcome] = field(default_factory=list)
     _right_in_time: list[Outcome] = field(default_factory=list)
+    _plans: Sequence[TablePlan] | None = None
 
     async def objection(self, runner: Runner, ended: Ended) -> str:
         """That no serial order of those who did not raise ends like this."""
@@ -135,18 +140,23 @@ class SerialJudge:
         return self._serial[present]
 
     async def _outcome(self, runner: Runner, ended: Ended) -> Outcome:
+        keys = [one.removeprefix(_KEYS_PREFIX) for one in self.leave_out if _is_key(one)]
         connection = await runner.start.looking()
-        client = Redis.from_url(runner.links.redis_url)
-        try:
-            keys = [one.removeprefix(_KEYS_PREFIX) for one in self.leave_out if _is_key(one)]
-            tables = [one for one in self.leave_out if not _is_key(one)]
-            return Outcome(
-                await read_tables(connection, await plan_tables(connection, tables)),
-                await read_keys(client, keys),
-                {name: ended.results[name] for name in _present(ended)},
-            )
-        finally:
-            await client.aclose()
+        return Outcome(
+            await read_tables(connection, await self._tables(runner.start)),
+            await read_keys(runner.start.keys, keys),
+            {name: ended.results[name] for name in _present(ended)},
+        )
+
+    async def _tables(self, start: Start) -> Sequence[TablePlan]:
+        """How to read each table; as at the start, where it is certain that no run changed that."""
+        tables = [one for one in self.leave_out if not _is_key(one)]
+        connection = await start.looking()
+        if not await start.has_kept_shape():
+            return await plan_tables(connection, tables)
+        if self._plans is None:
+            self._plans = await plan_tables(connection, tables)
+        return self._plans
 
     def _told(self, found: Outcome, present: frozenset[str]) -> str:
         serial = self._serial[present]

@@ -6,6 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Final
 
+from redis.asyncio import Redis
+
 from contention.search.calls import called
 from contention.wire.backends import Backends
 from contention.wire.embedded import memory_folder
@@ -89,14 +91,9 @@ class Start:
 
     async def restore(self) -> None:
         """Make everything as it was at the start."""
-        kept = self.backends.process_ids
-        if self._looking is not None:
-            kept.append(self._looking.get_server_pid())
-        if self._gate is not None:
-            kept += self._gate.process_ids
-        self._keys.begin_to_restore()
+        await self._keys.begin_to_restore()
         try:
-            await self._database.restore(kept, self._let_go)
+            await self._database.restore(self._kept(), self._let_go)
         finally:
             await self._keys.restored()
 
@@ -109,6 +106,15 @@ class Start:
         if self._looking is None or self._looking.is_closed():
             self._looking = await connect(self._servers, RUN)
         return self._looking
+
+    @property
+    def keys(self) -> Redis:
+        """The kit's own look at the keys of the run; whoever asks does not close it."""
+        return self._keys.client
+
+    async def has_kept_shape(self) -> bool:
+        """Whether it is certain that the tables of the run are those of the start."""
+        return await self._database.has_kept_catalogs(self._kept())
 
     @asynccontextmanager
     async def links(self) -> AsyncIterator[Links]:
@@ -144,6 +150,15 @@ class Start:
     def _new_folder(self) -> Path:
         """An empty folder for the sockets of gates."""
         return Path(mkdtemp(dir=self._folder.name))
+
+    def _kept(self) -> list[int]:
+        """The process ids of backends that stay, though nobody is served by them."""
+        kept = self.backends.process_ids
+        if self._looking is not None:
+            kept.append(self._looking.get_server_pid())
+        if self._gate is not None:
+            kept += self._gate.process_ids
+        return kept
 
     def _let_go(self) -> None:
         self.backends.close()

@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +55,9 @@ _CLOCKS: Final = (
 _UUIDS: Final = ("gen_random_uuid()", "uuid_generate_v", "uuidv4(", "uuidv7(")
 
 
+_TABLES_AT_ONCE: Final = 50
+
+
 class UnknownNameError(ValueError):
     """Something that is to be left out is no table and no column."""
 
@@ -73,10 +76,13 @@ class TablePlan:
     columns: tuple[str, ...]
     generated: Mapping[str, str]
 
-    def query(self) -> str:
-        """All rows, every value as text; text is exact, compares and hashes for every type."""
+    def query(self, number: int) -> str:
+        """All rows, with a number, and every value as text.
+
+        Text is exact, compares and hashes for every type.
+        """
         columns = ", ".join(f"{_quoted(column)}::text" for column in self.columns)
-        return f"SELECT {columns} FROM {self.name}"  # noqa: S608 - names come from the catalogue
+        return f"SELECT {number}, ARRAY[{columns}]::text[] FROM {self.name}"  # noqa: S608 - names come from the catalogue
 
 
 async def plan_tables(connection: "Connection", leave_out: Collection[str]) -> list[TablePlan]:
@@ -109,13 +115,18 @@ async def plan_tables(connection: "Connection", leave_out: Collection[str]) -> l
     ]
 
 
-async def read_tables(connection: "Connection", plans: Collection[TablePlan]) -> dict[str, Table]:
+async def read_tables(connection: "Connection", plans: Sequence[TablePlan]) -> dict[str, Table]:
     """The rows of the tables, by name; ``public`` is not said."""
-    tables = {}
-    for plan in plans:
-        rows = tuple(tuple(row.values()) for row in await connection.fetch(plan.query()))
-        tables[plan.name.removeprefix("public.")] = Table(plan.columns, rows, plan.generated)
-    return tables
+    rows: list[list[tuple[str, ...]]] = [[] for _ in plans]
+    for begin in range(0, len(plans), _TABLES_AT_ONCE):
+        some = enumerate(plans[begin : begin + _TABLES_AT_ONCE], begin)
+        query = " UNION ALL ".join(plan.query(number) for number, plan in some)
+        for number, values in await connection.fetch(query):
+            rows[number].append(tuple(values))
+    return {
+        plan.name.removeprefix("public."): Table(plan.columns, tuple(found), plan.generated)
+        for plan, found in zip(plans, rows, strict=True)
+    }
 
 
 async def read_keys(client: "Redis", leave_out: Collection[str]) -> dict[str, object]:
@@ -125,31 +136,57 @@ async def read_keys(client: "Redis", leave_out: Collection[str]) -> dict[str, ob
         client: of one database.
         leave_out: patterns of names, as in ``lock:*``.
     """
-    keys: dict[str, object] = {}
-    for raw in sorted(map(_as_bytes, await client.keys("*"))):
-        name = raw.decode("utf-8", "backslashreplace")
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in leave_out):
-            continue
-        held = await _held(client, raw)
-        if held is not None:
-            keys[name] = (held, await client.pttl(raw) >= 0)
-    return keys
-
-
-async def _held(client: "Redis", name: bytes) -> object:
-    readers: dict[bytes, Any] = {
-        b"string": lambda: client.get(name),
-        b"list": lambda: client.lrange(name, 0, -1),
-        b"set": lambda: client.smembers(name),
-        b"zset": lambda: client.zrange(name, 0, -1, withscores=True),
-        b"hash": lambda: client.hgetall(name),
-        b"stream": lambda: client.xrange(name),
+    named = ((_shown(raw), raw) for raw in sorted(map(_as_bytes, await client.keys("*"))))
+    wanted = {
+        name: raw
+        for name, raw in named
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in leave_out)
     }
-    kind = _as_bytes(await client.type(name))
-    if kind == b"none":
-        return None
-    read = readers.get(kind, lambda: client.dump(name))
-    return kind.decode(), _frozen(await read(), is_stream=kind == b"stream")
+    kinds = [_as_bytes(kind) for kind in await _asked(client, "type", wanted.values())]
+    held = await _held(client, list(zip(wanted.values(), kinds, strict=True)))
+    left_ms = await _asked(client, "pttl", wanted.values())
+    found = zip(wanted, kinds, held, left_ms, strict=True)
+    return {
+        name: ((kind.decode(), value), left >= 0)
+        for name, kind, value, left in found
+        if kind != b"none"
+    }
+
+
+async def _asked(client: "Redis", command: str, keys: Collection[bytes]) -> list[Any]:
+    """A command's answer for each key."""
+    if not keys:
+        return []
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        getattr(pipeline, command)(key)
+    return await pipeline.execute()
+
+
+async def _held(client: "Redis", keys: Sequence[tuple[bytes, bytes]]) -> list[object]:
+    """What each key holds, by its kind."""
+    if not keys:
+        return []
+    pipeline = client.pipeline(transaction=False)
+    readers: dict[bytes, Callable[[bytes], Any]] = {
+        b"string": pipeline.get,
+        b"list": lambda name: pipeline.lrange(name, 0, -1),
+        b"set": pipeline.smembers,
+        b"zset": lambda name: pipeline.zrange(name, 0, -1, withscores=True),
+        b"hash": pipeline.hgetall,
+        b"stream": pipeline.xrange,
+    }
+    for name, kind in keys:
+        readers.get(kind, pipeline.dump)(name)
+    values = await pipeline.execute()
+    return [
+        _frozen(value, is_stream=kind == b"stream")
+        for (_, kind), value in zip(keys, values, strict=True)
+    ]
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _as_bytes(name: bytes | str) -> bytes:

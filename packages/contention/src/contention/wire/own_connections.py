@@ -62,6 +62,12 @@ def connect_redis(server: RedisServer) -> "Redis":
     return Redis.from_url(server.url, retry=Retry(NoBackoff(), 0))
 
 
+def connect_redis_once(server: RedisServer) -> "Redis":
+    """A client of a server with one connection, which is opened anew when somebody has cut it."""
+    retry = Retry(NoBackoff(), 1)
+    return Redis.from_url(server.url, retry=retry, single_connection_client=True)
+
+
 async def check_servers(servers: Servers) -> None:
     """See that both servers answer and let the kit do what it has to.
 

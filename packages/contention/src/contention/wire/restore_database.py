@@ -148,6 +148,20 @@ class DatabaseStart:
             before_cloning()
             await self._clone()
 
+    async def has_kept_catalogs(self, kept: Iterable[int] = ()) -> bool:
+        """Whether it is certain that no system table was written since all was put back.
+
+        Args:
+            kept: as `restore` has them; of anybody else it is not known what is still to come.
+        """
+        if self._marks is None:
+            return False
+        try:
+            now = await self._look((*kept, self._inside.get_server_pid()))
+        except (asyncpg.PostgresError, *_CONNECTION_LOST):
+            return False
+        return not now.strangers and not self._plan.changed_catalogs(self._marks, now)
+
     async def close(self) -> None:
         """Drop the template; the database stays as it is."""
         await self._inside.close()

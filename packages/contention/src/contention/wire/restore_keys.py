@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from contention.wire.own_connections import connect_redis
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from contention.wire.own_connections import connect_redis, connect_redis_once
 from contention.wire.servers import RedisServer, UnusableServerError
 
 _EMPTY: Final = (
@@ -23,25 +26,23 @@ _EMPTY: Final = (
     (b"FUNCTION", b"FLUSH", b"SYNC"),
 )
 _REPLY_SECONDS: Final = 30
-_WELCOME: Final = b"+:$"
-"""How replies begin that say no error."""
 
 Command = tuple[bytes, ...]
 
 
 class KeysStart:
-    """The start of every run, and the way back to it; made by `KeysStart.of`."""
+    """The start of every run, and the way back to it; made by `KeysStart.of`.
 
-    def __init__(
-        self,
-        commands: Sequence[Command],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    Attributes:
+        client: whose connection puts everything back; so it is the only one that stays open, and
+            whoever looks at the keys of a run may do so by it.
+    """
+
+    def __init__(self, commands: Sequence[Command], client: Redis, database: int) -> None:
+        self.client = client
         self._data = b"".join(map(_encoded, commands))
-        self._replies = len(commands)
-        self._reader = reader
-        self._writer = writer
+        self._select = _encoded((b"SELECT", b"%d" % database))
+        self._replies = len(commands) + 1
 
     @classmethod
     async def of(cls, server: RedisServer) -> "KeysStart":
@@ -51,10 +52,7 @@ class KeysStart:
             UnusableServerError: it does not answer, or does not know a command.
         """
         commands = [*_EMPTY, *await _functions(server), *await _keys(server)]
-        reader, writer = await _open(server)
-        start = cls(commands, reader, writer)
-        await start._log_in(server)
-        return start
+        return cls(commands, connect_redis_once(server), server.database)
 
     def keep(self, scripts: Sequence[bytes]) -> None:
         """Begin every run with these scripts loaded, so that nobody is told that one is missing."""
@@ -62,9 +60,18 @@ class KeysStart:
         self._data += b"".join(map(_encoded, loads))
         self._replies += len(loads)
 
-    def begin_to_restore(self) -> None:
-        """Have everything put back; `restored` has to follow."""
-        self._writer.write(self._data)
+    async def begin_to_restore(self) -> None:
+        """Have everything put back; `restored` has to follow.
+
+        Raises:
+            UnusableServerError: the server left.
+        """
+        await self.client.initialize()
+        assert self.client.connection is not None  # noqa: S101 - it has just been taken
+        try:
+            await self.client.connection.send_packed_command(self._data + self._select)
+        except RedisError as error:
+            raise UnusableServerError(f"Redis left while it was put back: {error}") from error
 
     async def restored(self) -> None:
         """Wait until everything is put back.
@@ -72,7 +79,15 @@ class KeysStart:
         Raises:
             UnusableServerError: the server refuses a command, or left.
         """
-        await self._hear(self._replies)
+        assert self.client.connection is not None  # noqa: S101 - it is being put back
+        try:
+            async with asyncio.timeout(_REPLY_SECONDS):
+                for _ in range(self._replies):
+                    await self.client.connection.read_response()
+        except ResponseError as error:
+            raise UnusableServerError(f"Redis refuses to be put back: {error}") from error
+        except (OSError, RedisError) as error:
+            raise UnusableServerError(f"Redis left while it was put back: {error}") from error
 
     async def restore(self) -> None:
         """Put everything back.
@@ -80,36 +95,12 @@ class KeysStart:
         Raises:
             UnusableServerError: the server refuses a command, or left.
         """
-        self.begin_to_restore()
+        await self.begin_to_restore()
         await self.restored()
 
     async def close(self) -> None:
         """End the connection; the keys stay as they are."""
-        self._writer.close()
-
-    async def _log_in(self, server: RedisServer) -> None:
-        if server.password:
-            words = [word.encode() for word in (server.username, server.password) if word]
-            self._writer.write(_encoded((b"AUTH", *words)))
-            await self._hear(1)
-
-    async def _hear(self, replies: int) -> None:
-        try:
-            async with asyncio.timeout(_REPLY_SECONDS):
-                for _ in range(replies):
-                    line = await self._reader.readuntil(b"\r\n")
-                    if line[0] not in _WELCOME:
-                        raise UnusableServerError(f"Redis refuses to be put back: {line.decode()}")
-                    if line.startswith(b"$"):  # a script's SHA-1
-                        await self._reader.readuntil(b"\r\n")
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise UnusableServerError(f"Redis left while it was put back: {error}") from error
-
-
-async def _open(server: RedisServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if server.socket is not None:
-        return await asyncio.open_unix_connection(server.socket)
-    return await asyncio.open_connection(server.host, server.port)
+        await self.client.aclose()
 
 
 async def _functions(server: RedisServer) -> list[Command]:

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from redis.asyncio import Redis
-
 from contention.model.footprints import Footprint, reads, writes
 from contention.model.schedules import AGE, EXPIRE, worker_of
 from contention.model.steps import Effect, Link, Step
@@ -29,6 +27,7 @@ from contention.wire.leases import END, Leases, RanOutError
 from contention.wire.left_out import LeftOut
 from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
+from contention.wire.own_connections import connect_redis_once
 from contention.wire.own_links import OwnLinks
 from contention.wire.patience import Patience
 from contention.wire.postgres_requests import Execution, PostgresRequest
@@ -98,7 +97,7 @@ class Stage:
         self._lessons = lessons or Lessons()
         self._choices = 0
         self._patience = Patience(self._lessons, lambda: self._choices)
-        self._clients = RedisClients(lambda: Redis.from_url(servers.redis.url))
+        self._clients = RedisClients(lambda: connect_redis_once(servers.redis))
         self._leases: Leases | None = None
         self._story = Story()
         locks = LockWaits(watcher.connection)
