@@ -13,7 +13,6 @@ from contention.wire.advisory_locks import (
     AdvisoryCall,
     SessionLocks,
     is_advisory_call,
-    is_of_transaction,
     mentions_advisory_locks,
     read_call,
 )
@@ -21,17 +20,14 @@ from contention.wire.gate import Lane, Reply, Request
 from contention.wire.lane_settings import LaneSettings
 from contention.wire.lessons import Lessons
 from contention.wire.locks_seen import LockWatcher
+from contention.wire.own_ends import OwnEnds
 from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import Execution, PostgresReply, PostgresRequest, RequestKind
-from contention.wire.postgres_sql import Statement, Verb
+from contention.wire.postgres_sql import Verb
 from contention.wire.redis_requests import RedisRequest
 from contention.wire.sql_words import (
     defines_nothing,
-    first_word,
-    is_of_session,
     is_shown,
-    only_looks,
-    runs_a_body,
     takes_snapshot,
 )
 from contention.wire.statement_reading import (
@@ -87,8 +83,7 @@ class FootprintReader:
     ) -> None:
         self._limits_fire = limits_fire
         self._watcher = watcher
-        self._lessons = lessons or Lessons()
-        self._end_apart = self._lessons.ends_apart  # the same all through a run
+        self._ends = OwnEnds(watcher.catalogue, lessons or Lessons())
         self._lanes: dict[str, _Known] = {}
         self._left: list[Footprint] = []
         self._is_redefined = False
@@ -107,36 +102,13 @@ class FootprintReader:
             known.looking.add(request.number)
 
     def ends_apart(self, lane: Lane, execution: Execution) -> bool:
-        """Whether a statement outside of a transaction block ends in a step of its own.
+        """Whether a statement outside of a transaction block ends in a step of its own."""
+        return self._ends.are_apart(execution, is_plain=self._is_plain(self._known(lane)))
 
-        One that only looks does not: nobody can tell when it ended.
-        """
-        known = self._known(lane)
-        if execution.sql is not None and all(
-            self._is_whole(known, statement) for statement in execution.statements
-        ):
-            return False
-        self._lessons.has_alone = True
-        return self._end_apart
-
-    def _is_whole(self, known: _Known, statement: Statement) -> bool:
-        text = statement.text
-        is_lasting_call = mentions_advisory_locks(text) and not is_of_transaction(text)
-        return (
-            self._only_looks(known, statement)
-            or first_word(text) == "copy"
-            or (is_lasting_call and is_advisory_call(text, self._watcher.catalogue.harmless))
-        )
-
-    def _only_looks(self, known: _Known, statement: Statement) -> bool:
-        """Whether a statement locks and changes nothing that others can see."""
-        catalogue = self._watcher.catalogue
-        if statement.verb.is_control or statement.verb is Verb.INTROSPECTION:
-            return True
-        is_read = known.settings.is_usual and not (catalogue.is_opaque or self._is_redefined)
-        return is_of_session(statement.text) or (
-            is_read and only_looks(statement.text, catalogue.harmless)
-        )
+    def _is_plain(self, known: _Known) -> bool:
+        """Whether texts mean what the kit takes them to mean."""
+        is_read = not (self._watcher.catalogue.is_opaque or self._is_redefined)
+        return is_read and known.settings.is_usual
 
     def is_looking(self, lane: Lane, request: Request) -> bool:
         """Whether a request that runs nothing of weight fixes what its transaction sees.
@@ -324,27 +296,11 @@ class FootprintReader:
 
     async def _read(self, lane: Lane, known: _Known, request: PostgresRequest) -> Reading:
         reading = await self._reading(lane, known, request)
-        self._lessons.has_entangled |= self._is_entangled(known, request, reading)
-        functions = self._watcher.catalogue.functions
-        self._lessons.bodies |= {text for text in _texts(request) if runs_a_body(text, functions)}
+        has_other_ways = known.settings.has_snapshots or self._has_limits(known)
+        self._ends.see(
+            request, reading, is_plain=self._is_plain(known), has_other_ways=has_other_ways
+        )
         return reading
-
-    def _is_entangled(self, known: _Known, request: PostgresRequest, reading: Reading) -> bool:
-        """Whether what a request does may hang on when another's transaction ends.
-
-        One row that a key names, and rows with given values, are waited for and then taken as they
-        are: it is as if the other had ended before. What looks at more sees that as it was before
-        it had to wait; so does a transaction with one snapshot, and a limit may end the wait.
-        """
-        if known.settings.has_snapshots or self._has_limits(known):
-            return True
-        shape = reading.shape
-        if shape is not None and (shape.is_blind or (shape.key and reading.may_acquire)):
-            return False
-        if reading.call is not None:
-            return not reading.call.is_of_session
-        statements = [one for execution in request.executions for one in execution.statements]
-        return not all(self._only_looks(known, statement) for statement in statements)
 
     async def _reading(self, lane: Lane, known: _Known, request: PostgresRequest) -> Reading:
         catalogue = self._watcher.catalogue
