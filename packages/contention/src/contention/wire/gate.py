@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contention.wire.backends import Backend, Backends
 from contention.wire.events import Refused
 from contention.wire.farewells import Farewells
-from contention.wire.lane import Address, Framing, Keeper, Lane, Reply, Request
+from contention.wire.keepers import Keeper
+from contention.wire.lane import Address, Framing, Lane, Reply, Request
 from contention.wire.listening_lane import ListeningLane
 
 __all__ = ["Address", "Framing", "Gate", "Keeper", "Lane", "Reply", "Request"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from contention.wire.backends import Backend, Backends
 from contention.wire.events import (
@@ -20,11 +20,11 @@ from contention.wire.events import (
     UnknownMessage,
 )
 from contention.wire.farewells import Farewells
+from contention.wire.keepers import Divider, Keeper
 from contention.wire.own_transactions import OwnTransactions
 from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import (
     Cancel,
-    Execution,
     LogInPart,
     PostgresReply,
     PostgresRequest,
@@ -58,33 +58,6 @@ class Address:
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
-
-
-class Keeper(Protocol):
-    """Decides what passes, and is told of everything. It is called in the gates' event loop."""
-
-    def opened(self, lane: "Lane") -> None:
-        """A worker opened a connection."""
-
-    def arrived(self, lane: "Lane", request: Request) -> bool:
-        """A request came; whether it passes at once. If not, `Lane.let_pass` lets it go later."""
-
-    def replied(self, lane: "Lane", request: Request, reply: Reply) -> None:
-        """A reply has ended."""
-
-    def failed(self, lane: "Lane", failure: Failure) -> None:
-        """The connection speaks in a way that no request's end can be found; it was closed."""
-
-    def closed(self, lane: "Lane") -> None:
-        """The connection is gone."""
-
-
-@runtime_checkable
-class Divider(Protocol):
-    """A keeper that is given requests of PostgreSQL in parts; see `request_parts`."""
-
-    def ends_apart(self, lane: "Lane", execution: Execution) -> bool:
-        """Whether a statement outside of a transaction block ends in a part of its own."""
 
 
 class Lane:
