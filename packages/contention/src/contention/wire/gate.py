@@ -1,7 +1,8 @@
 """A gate: stands between a worker and a server, and lets one request at a time go on.
 
 Everything that is no request passes at once. A request passes when its keeper says so, at once or
-later; the requests of one connection keep their order. The gate changes no byte.
+later; the requests of one connection keep their order. The gate changes no byte, but where its
+keeper has requests taken apart (`request_parts`).
 """
 
 import asyncio
