@@ -198,17 +198,6 @@ class Expiries:
         own = [one.seconds for one in timers if one.lane.worker == worker]
         return min(own, default=math.inf)
 
-    def ends_after_a_lease(self, moment: Moment | None, seconds: float) -> bool:
-        """Whether a key has run out for certain so long after a moment."""
-        leases = self._leases()
-        return bool(leases and moment and leases.fires_within(moment, seconds))
-
-    @property
-    def moment(self) -> Moment | None:
-        """What of the leases' time has passed; `None` while there is no lease."""
-        leases = self._leases()
-        return leases.moment if leases else None
-
     def look(self, waiting: Sequence[Lane], waits: Mapping[str, Wait]) -> None:
         """Take down which limits run, now that everybody rests.
 
@@ -274,7 +263,8 @@ class Expiries:
     def _may_fire(self, timer: Timer) -> bool:
         if any(other.fires_before(timer) for other in self._timers.values() if other is not timer):
             return False
-        return not self.ends_after_a_lease(timer.moment, timer.seconds)
+        leases = self._leases()
+        return not (leases and timer.moment and leases.fires_within(timer.moment, timer.seconds))
 
     def _breaks_a_circle(self, timer: Timer) -> bool:
         return timer.seconds < self._deadlock_seconds.get(timer.lane.name, 0)
@@ -282,7 +272,8 @@ class Expiries:
     def _waited_by(self, lane: Lane, waits: Mapping[str, Wait]) -> _Waited:
         number = lane.awaited[0].number
         began_at = waits[lane.name].began_at if lane.name in waits else 0.0
-        moment, now = self.moment, self._now()
+        leases, now = self._leases(), self._now()
+        moment = leases.moment if leases else None
         known = self._waited.get(lane.name)
         if known is None or known.number != number:
             return _Waited(number, began_at, now, now, moment, moment)

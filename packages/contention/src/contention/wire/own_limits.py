@@ -7,20 +7,18 @@ for who holds a lock, who fills a list, or who sends a message. A reply that nob
 in time.
 
 Of the worker's limits the next to fire does. If it began with the request that waits, it fires only
-before a longer limit of the server's, and before keys that run out sooner; if it began earlier, how
-much of it is left is anybody's guess.
+before a longer limit of the server's; if it began earlier, how much of it is left is anybody's
+guess. A key that would have run out by then may still be there: that it runs out is another choice.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from contention.model.schedules import EXPIRE, worker_of
 from contention.model.steps import Effect
 from contention.wire.actors import Actor
 from contention.wire.expiries import Expiries, Timer
-from contention.wire.leases import Moment
 from contention.wire.messages import Messages
 
 if TYPE_CHECKING:
@@ -31,19 +29,6 @@ if TYPE_CHECKING:
 MOST_LIMITS: Final = 32
 """So many in one run; a program that tries again for ever would never end."""
 _SEVERAL: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Began:
-    """When a limit was seen first.
-
-    Attributes:
-        moves: how often its worker had moved by then.
-        moment: what of the leases' time had passed.
-    """
-
-    moves: int
-    moment: Moment | None
 
 
 class OwnLimits:
@@ -62,7 +47,7 @@ class OwnLimits:
         self._actors = actors
         self._messages = messages
         self._expiries = expiries
-        self._began: dict[TimerHandle, _Began] = {}
+        self._began: dict[TimerHandle, int] = {}
         self._moves: dict[str, int] = {}
         self._limited: set[str] = set()
         self._tired: set[str] = set()
@@ -105,7 +90,7 @@ class OwnLimits:
         if actor is not None:
             for limit in actor.worker.limits():
                 self._limited.add(actor.name)
-                self._began.setdefault(limit, self._now(actor))
+                self._began.setdefault(limit, self._moves.get(actor.name, 0))
         if not self.is_one(chosen):
             self._tired.clear()
 
@@ -150,12 +135,6 @@ class OwnLimits:
         limits = actor.worker.limits() if waits else {}
         if not limits:
             return False
-        following, now = min(limits, key=lambda one: limits[one]), self._now(actor)
-        began, seconds = self._began.setdefault(following, now), limits[following]
-        if began.moves < now.moves:
-            return True
-        is_first = seconds <= self._expiries.seconds_of(actor.name)
-        return is_first and not self._expiries.ends_after_a_lease(began.moment, seconds)
-
-    def _now(self, actor: Actor) -> _Began:
-        return _Began(self._moves.get(actor.name, 0), self._expiries.moment)
+        following, now = min(limits, key=lambda one: limits[one]), self._moves.get(actor.name, 0)
+        is_older = self._began.get(following, now) < now
+        return is_older or limits[following] <= self._expiries.seconds_of(actor.name)
