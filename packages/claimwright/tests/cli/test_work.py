@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from stamina.instrumentation import get_on_retry_hooks
 
 from claimwright.cli.exits import Exit
 from claimwright.embedded import ServerAddresses
@@ -50,6 +51,17 @@ def test_pending_requests_are_listed_with_what_became_of_them(insured: Commands)
     assert (one["id"], one["state"], one["attempts"]) == (1, "dead", 8)
     assert (one["kind"], one["failure"]) == ("policy", "the database said 55P03")
     assert document["next"] is None
+
+
+def test_what_was_given_up_is_not_only_pending_to_who_verifies(insured: Commands) -> None:
+    found = insured("verify")
+    assert found.code == Exit.PENDING
+    assert "(1 of them given up: claimwright work list --dead)" in " ".join(found.out.split())
+
+
+def test_who_tries_again_does_not_speak_for_itself(command: Commands) -> None:
+    command("work", "list")
+    assert get_on_retry_hooks() == ()
 
 
 def test_a_page_says_how_to_go_on(insured: Commands) -> None:

@@ -133,3 +133,27 @@ async def test_a_lease_that_a_dead_worker_left_holds_no_run_up(fresh_runtime: Ru
     assert (report.claims, report.contended, report.failures) == (1, 0, [])
     assert await fresh_runtime.redis.get(key) == b"a worker that died"
     assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN
+
+
+async def test_a_policy_that_somebody_keeps_locked_is_named_and_all_others_are_paid(
+    fresh_runtime: Runtime, fresh_connections: Connections
+) -> None:
+    world = await one_wet_day(fresh_runtime)
+    await world.insure({"P2": 10_000, "P3": 10_000})
+    holder = await fresh_connections.superuser()
+    await holder.execute("BEGIN")
+    await holder.execute("SELECT FROM policies WHERE id = $1 FOR UPDATE", world.ids["P2"])
+    engine = make_engine(fresh_runtime.addresses.database_url, limits=TransactionLimits(lock_ms=20))
+    hurried = replace(fresh_runtime, engine=engine, sessions=make_sessions(engine))
+    year = Scope(date(2025, 1, 1), date(2025, 12, 31))
+    try:
+        report = await calculate_days(hurried, year)
+    finally:
+        await engine.dispose()
+    named = {failure.work: failure.reason for failure in report.failures}
+    reason = "somebody else kept locked what it needs (55P03)"
+    assert named[f"policy {world.ids['P2']}, its whole term"] == reason
+    assert [await world.paid_minor(number) for number in world.ids] == [2_000, 0, 2_000]
+    await holder.execute("ROLLBACK")
+    await calculate_days(fresh_runtime, year)
+    assert (await verify(fresh_runtime)).verdict is Verdict.CLEAN

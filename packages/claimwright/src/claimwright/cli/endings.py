@@ -9,6 +9,7 @@ from typing import Final, cast
 
 import typer
 from rich.markup import escape
+from stamina.instrumentation import set_on_retry_hooks
 
 from claimwright.cli.commands import app
 from claimwright.cli.exits import Exit, exit_of
@@ -81,6 +82,8 @@ def _run(arguments: Sequence[str]) -> int:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # The one handler that asyncio replaces by a cancellation.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # It would write its own word for each retry, and nothing else. They are counted by the metrics.
+    set_on_retry_hooks(())
     code = app(args=list(arguments), prog_name="claimwright", standalone_mode=False)
     return int(code or Exit.DONE)
 

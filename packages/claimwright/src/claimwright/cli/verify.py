@@ -94,6 +94,9 @@ def _money(amount_minor: int | None, currency: str | None) -> str:
 def _sentence(found: Verification, count: int) -> str:
     verb = "is" if found.pending.requests == 1 else "are"
     requests = f"{counted(found.pending.requests, 'request')} {verb} pending"
+    if found.pending.dead:
+        given_up = "given up: claimwright work list --dead"
+        requests += f" ({found.pending.dead:,} of them {given_up})"
     if found.pending.oldest is not None:
         requests += f", the oldest since {found.pending.oldest:%Y-%m-%d %H:%M:%S} UTC"
     if found.verdict is Verdict.CLEAN:

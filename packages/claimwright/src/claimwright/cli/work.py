@@ -41,7 +41,7 @@ def list_command(
         results.print("No dead letters." if dead else "Nothing is pending.")
         return
     columns = ("Id", "State", "Kind", "Of what", "Asked for (UTC)", "Attempts", "Why")
-    print_table(counted(len(shown), "request"), columns, map(_row, shown))
+    print_table(counted(len(shown), "request"), columns, map(_row, shown), leaving=("Kind",))
     print_next_page(cursor)
 
 

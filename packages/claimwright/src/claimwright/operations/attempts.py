@@ -21,7 +21,7 @@ from claimwright.operations.transactions import retried, transaction
 from claimwright.runtime import Runtime
 from claimwright.storage.handing_on import notify
 from claimwright.storage.requests import RequestKind
-from claimwright.storage.transients import DATABASE_ERRORS, sqlstate_of
+from claimwright.storage.transients import DATABASE_ERRORS, said_by_database, sqlstate_of
 from claimwright.storage.work_attempts import Standing, standing_of
 
 #: The part of a task's time after which it is cancelled; the rest is for ending it.
@@ -101,7 +101,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, ClaimwrightError):
         return str(error)
     if isinstance(error, DATABASE_ERRORS):
-        return f"the database said {sqlstate_of(error) or type(error).__name__}"
+        return said_by_database(sqlstate_of(error) or type(error).__name__)
     return f"unexpected {type(error).__name__}"
 
 

@@ -34,7 +34,12 @@ from claimwright.storage.requests import (
     request_days_again,
     still_pending,
 )
-from claimwright.storage.transients import DATABASE_ERRORS, is_transient, sqlstate_of
+from claimwright.storage.transients import (
+    DATABASE_ERRORS,
+    is_transient,
+    said_by_database,
+    sqlstate_of,
+)
 from claimwright.storage.unusable import ROW_FAULTS, UnusableRecord, fault_of, find_unusable
 
 #: Measured: while one chunk waits for PostgreSQL another one is computed; more than this many in a
@@ -317,6 +322,7 @@ class _Run:
             give_way=give_way,
             workers=self._workers,
             notify=lambda policies: self._notify("Calculating policies", policies, len(requests)),
+            fault_of=_reason,
             parts=self._parts.policies,
         )
         report = self._report
@@ -363,7 +369,7 @@ class _Run:
 
 
 def _reason(error: Exception) -> str:
-    """Why a chunk failed for good.
+    """Why a transaction failed for good.
 
     Raises:
         Exception: the error itself, where there is no server, or it is a defect.
@@ -373,4 +379,4 @@ def _reason(error: Exception) -> str:
     state = sqlstate_of(error) or ""
     if not is_transient(error) or state.startswith(_NO_SERVER):
         raise error
-    return f"the database said {state}"
+    return said_by_database(state)

@@ -31,6 +31,7 @@ from claimwright.storage.standings import (
     lock_many,
     members_of_groups,
 )
+from claimwright.storage.transients import DATABASE_ERRORS
 
 #: Of one transaction: policies, and policies times the dates on which events can concern them.
 MOST_POLICIES: Final = 2_000
@@ -93,6 +94,7 @@ async def calculate_policies(
     give_way: bool = False,
     workers: int = 1,
     notify: Callable[[int], None] = lambda _policies: None,
+    fault_of: Callable[[Exception], str] | None = None,
     parts: PolicyParts | None = None,
 ) -> PoliciesReport:
     """Pay what the events of policies' terms still add to them, and finish their requests.
@@ -107,6 +109,9 @@ async def calculate_policies(
         give_way: leave alone, and pending, the policies that somebody else has locked.
         workers: how many transactions are under way at once.
         notify: told how many policies are done.
+        fault_of: says why a transaction failed, or raises the error again. Then the policies that
+            nobody else has locked are taken alone, and the others are among the faults. Without
+            it the first error is raised.
         parts: of a transaction; by default all of them.
     """
     report = PoliciesReport()
@@ -134,7 +139,7 @@ async def calculate_policies(
 
     sizes = await retried_by_driver(runtime, dates)
     work = _Batches(
-        runtime, by_policy, span, days is None, give_way, parts or PolicyParts(), report
+        runtime, by_policy, span, days is None, give_way, fault_of, parts or PolicyParts(), report
     )
     members = [one for one, _ in sound]
     waiting = batches(members, lambda one: sizes.get(one.group.key, 0), _policies_each(members))
@@ -199,19 +204,39 @@ class _Batches:
     span: tuple[date, date]
     finishes: bool
     give_way: bool
+    fault_of: Callable[[Exception], str] | None
     parts: PolicyParts
     report: PoliciesReport
 
     async def run(self, members: Sequence[Members]) -> None:
+        try:
+            await self._run(members, give_way=self.give_way)
+        except DATABASE_ERRORS as error:
+            if self.fault_of is None:
+                raise
+            fault = self.fault_of(error)
+        else:
+            return
+        left = {policy_id for one in members for policy_id in one.ids}
+        try:
+            left = await self._run(members, give_way=True)
+        except DATABASE_ERRORS as error:
+            fault = self.fault_of(error)
+        self.report.faults |= dict.fromkeys(left, fault)
+
+    async def _run(self, members: Sequence[Members], *, give_way: bool) -> set[int]:
+        """Pay what can be paid in one transaction; those who were left to somebody else."""
         with tracing.span("calculate policies") as tell:
-            paid = await retried_by_driver(self.runtime, partial(self._pay, members))
+            paid = await retried_by_driver(
+                self.runtime, partial(self._pay, members, give_way=give_way)
+            )
             claims = paid.settled.claims.total()
             tell(calculation_id=paid.calculation_id, policies=len(paid.policy_ids), claims=claims)
         paid.settled.count()
         report, settled = self.report, paid.settled
         report.policies += len(paid.policy_ids)
         report.batches += 1
-        report.contended += paid.contended
+        report.contended += bool(paid.left)
         report.calculations += settled.calculations
         report.claims += claims
         report.requests_finished += paid.requests_finished
@@ -221,14 +246,18 @@ class _Batches:
             policy_id: settled.policy_faults.get(policy_id) or settled.fault
             for policy_id in settled.unpaid
         }
+        return paid.left
 
-    async def _pay(self, members: Sequence[Members], connection: Driver) -> "_Paid":
+    async def _pay(
+        self, members: Sequence[Members], connection: Driver, *, give_way: bool
+    ) -> "_Paid":
         ids = [policy_id for one in members for policy_id in one.ids]
-        locked = await self.parts.lock(connection, ids, give_way=self.give_way)
+        locked = await self.parts.lock(connection, ids, give_way=give_way)
+        left = set(ids) - set(locked)
         asked = await still_pending(connection, [self.by_policy[number] for number in locked])
         ours = {number for number in locked if self.by_policy[number].id in asked}
         if not ours:
-            return _Paid(ours, Settled(), 0, len(locked) < len(ids))
+            return _Paid(ours, Settled(), 0, left)
         rest = [
             Members(one.group, [number for number in one.ids if number in ours]) for one in members
         ]
@@ -236,7 +265,7 @@ class _Batches:
         settled = await self.parts.settle(connection, rest, self.span, calculation_id)
         done = [self.by_policy[number] for number in sorted(ours - settled.unpaid)]
         finished = await self.parts.finish(connection, done) if self.finishes and done else 0
-        return _Paid(ours, settled, finished, len(locked) < len(ids), calculation_id)
+        return _Paid(ours, settled, finished, left, calculation_id)
 
 
 class _Paid(NamedTuple):
@@ -245,5 +274,5 @@ class _Paid(NamedTuple):
     policy_ids: AbstractSet[int]
     settled: Settled
     requests_finished: int
-    contended: bool
+    left: set[int]
     calculation_id: UUID | None = None

@@ -82,15 +82,21 @@ class PendingRequest:
 
 @dataclass(frozen=True, slots=True)
 class PendingWork:
-    """How many requests are pending, and since when the oldest of them is."""
+    """How many requests are pending, and since when the oldest of them is.
+
+    Attributes:
+        dead: how many of them were given up, so that nobody does them unless asked again.
+    """
 
     requests: int
     oldest: datetime | None
+    dead: int = 0
 
 
 _PENDING = text(
     """
-    SELECT count(*) AS requests, min(r.requested_at) AS oldest
+    SELECT count(*) AS requests, min(r.requested_at) AS oldest,
+           count(*) FILTER (WHERE r.dead_generation = r.generation) AS dead
     FROM work_requests r
     LEFT JOIN policies p ON p.id = r.policy_id
     LEFT JOIN product_versions v
@@ -227,7 +233,7 @@ async def pending_work(
     row = (
         await connection.execute(_PENDING, {"product_code": product_code, "region": region})
     ).one()
-    return PendingWork(row.requests, row.oldest)
+    return PendingWork(row.requests, row.oldest, row.dead)
 
 
 async def group_is_pending(connection: AsyncConnection, group: IndexGroup, variable: str) -> bool:

@@ -23,6 +23,20 @@ TRANSIENT_SQLSTATES: Final = frozenset(
 )  # fmt: skip
 
 
+_IN_WORDS: Final = {
+    "55P03": "somebody else kept locked what it needs",
+    "57014": "a statement took too long",
+    "40P01": "it was in a deadlock",
+    "53300": "the server has no connection to spare",
+}
+
+
+def said_by_database(state: str) -> str:
+    """What an SQLSTATE means to people, with the code itself."""
+    words = _IN_WORDS.get(state)
+    return f"{words} ({state})" if words else f"the database said {state}"
+
+
 def sqlstate_of(error: BaseException) -> str | None:
     """The SQLSTATE behind an error; ``08006`` for a connection that broke without one."""
     state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
