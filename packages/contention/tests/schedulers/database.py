@@ -5,14 +5,12 @@ Rows belong to one table, ``t``; what is not committed is seen by nobody else. E
 of requests; the first one that touches rows begins a transaction.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Mode, Resource
+from contention.model.footprints import NOTHING, UNKNOWN, Footprint, Mode
 from contention.model.schedules import EXPIRE
 from contention.model.steps import Effect
-from contention.schedulers.scheduler import Scheduler
 
 from .requests import (
     Add,
@@ -35,61 +33,10 @@ from .requests import (
     Write,
     WriteSum,
 )
+from .worker import COMMITS, TABLE, Worker, key, row, touch
 
 ROWS: Final = (1, 2, 3)
-_TABLE: Final = Resource("table t")
-_COMMITS: Final = Resource("commits")
 _ASKING: Final = (Mode.ACQUIRE, Mode.ASK)
-
-
-def row(number: int, by: str = "t_pkey") -> Resource:
-    return Resource("table t", by, str(number))
-
-
-def key(name: str) -> Resource:
-    return Resource(f"key {name}")
-
-
-def touch(mode: Mode, *resources: Resource) -> Footprint:
-    return Footprint(tuple((resource, mode) for resource in resources))
-
-
-@dataclass(slots=True)
-class Worker:
-    """Where a worker stands.
-
-    Attributes:
-        last: what it read last.
-        seen: everything it was told.
-        touched: by its open transaction.
-        staged: rows that its transaction has changed.
-        wants: rows that its request still has to lock; the first is waited for.
-        sum: what its waiting request had computed before.
-        is_parked: whether its poll would get the same answer again.
-        snapshot: what it sees, at REPEATABLE READ, and of which versions.
-    """
-
-    requests: Sequence[Request]
-    position: int = 0
-    last: int = 0
-    seen: list[object] = field(default_factory=list)
-    touched: Footprint = NOTHING
-    staged: dict[int, int] = field(default_factory=dict)
-    wants: list[int] = field(default_factory=list)
-    sum: int = 0
-    is_parked: bool = False
-    snapshot: dict[int, tuple[int, int]] | None = None
-
-    def copy(self) -> "Worker":
-        return replace(self, seen=list(self.seen), staged=dict(self.staged), wants=list(self.wants))
-
-    @property
-    def has_ended(self) -> bool:
-        return self.position >= len(self.requests)
-
-    @property
-    def request(self) -> Request:
-        return self.requests[self.position]
 
 
 @dataclass(slots=True)
@@ -189,7 +136,7 @@ class Database:
                 self._touch(worker, touch(Mode.READ, row(number)))
             case ReadAll():
                 self._tell(worker, sum(self._visible(worker).values()))
-                self._touch(worker, touch(Mode.READ, _TABLE))
+                self._touch(worker, touch(Mode.READ, TABLE))
             case Lock(number, by) | Add(number, by):
                 self._own(name, worker, number, by)
             case AddInTime(number):
@@ -211,19 +158,19 @@ class Database:
     def _ask_for_less_known(self, name: str, worker: Worker) -> None:
         match worker.request:
             case AddAll():
-                self._touch(worker, touch(Mode.STAGE, _TABLE).joined([touch(Mode.READ, _TABLE)]))
+                self._touch(worker, touch(Mode.STAGE, TABLE).joined([touch(Mode.READ, TABLE)]))
                 self._lock(name, list(ROWS))
             case WriteSum(number):
                 worker.sum = sum(self._visible(worker).values())
                 self._touch(worker, touch(Mode.STAGE, row(number)))
-                self._touch(worker, touch(Mode.READ, _TABLE))
+                self._touch(worker, touch(Mode.READ, TABLE))
                 self._lock(name, [number])
             case AddAlone(number):
                 self._touch(worker, UNKNOWN)
                 self._lock(name, [number])
             case Snapshot():
                 worker.snapshot = dict(self.committed)
-                self._touch(worker, touch(Mode.READ, _COMMITS))
+                self._touch(worker, touch(Mode.READ, COMMITS))
                 worker.position += 1
 
     def _ask_keys(self, name: str, worker: Worker, request: Request) -> None:
@@ -284,7 +231,7 @@ class Database:
             self._lock(name, [number])
 
     def _publish(self, worker: Worker) -> None:
-        self._touches(touch(Mode.RELEASE, _COMMITS))
+        self._touches(touch(Mode.RELEASE, COMMITS))
         for number, value in worker.staged.items():
             self.committed[number] = (value, self.committed[number][1] + 1)
 
@@ -427,38 +374,3 @@ class Database:
 
     def _touches(self, footprint: Footprint) -> None:
         self.touches = self.touches.joined([footprint])
-
-
-def explore(programs: Programs, scheduler: Scheduler) -> tuple[set[object], int]:
-    """Every outcome the scheduler leads to, and how many runs it took, the ones cut included."""
-    outcomes, runs = set(), 0
-    while scheduler.start():
-        database = Database.of(programs)
-        while options := database.options():
-            chosen = scheduler.choose(options)
-            if chosen is None:
-                break
-            scheduler.executed(database.step(chosen))
-        else:
-            outcomes.add(database.outcome())
-        runs += 1
-    return outcomes, runs
-
-
-def every_outcome(programs: Programs) -> set[object]:
-    """The truth, without a scheduler: every choice from every state, each state once."""
-    outcomes, seen, left = set(), set(), [Database.of(programs)]
-    while left:
-        database = left.pop()
-        state = database.state()
-        if state in seen:
-            continue
-        seen.add(state)
-        options = database.options()
-        if not options:
-            outcomes.add(database.outcome())
-        for option in options:
-            following = database.copy()
-            following.step(option)
-            left.append(following)
-    return outcomes

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from contention.schedulers.exhaustive import ExhaustiveScheduler
 
-from .database import ROWS, every_outcome, explore
+from .database import ROWS
 from .requests import (
     Add,
     AddAll,
@@ -28,6 +28,7 @@ from .requests import (
     Write,
     WriteSum,
 )
+from .searching import every_outcome, explore
 
 LOST_UPDATE: list[Request] = [Read(1), Write(1), Commit()]
 LOCKED: list[Request] = [Lock(1), Write(1), Commit()]
