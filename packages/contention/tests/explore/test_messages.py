@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,7 +15,6 @@ from redis.asyncio import Redis
 from contention.explore import Bounds
 from contention.model.steps import Link
 from contention.model.verdicts import VerdictKind
-from contention.schedulers.exhaustive import ExhaustiveScheduler
 from contention.wire.servers import Links, Servers
 
 from .programs import add_one, database, found_by, two_accounts
@@ -186,45 +186,84 @@ async def test_a_message_that_a_trigger_sends_wakes_who_listens(servers: Servers
         assert found.verdict.kind is kind, found
 
 
-async def test_messages_come_in_the_order_of_the_steps_that_send_them(servers: Servers) -> None:
-    orders_seen: set[tuple[str, ...]] = set()
+async def test_the_reduction_keeps_every_order_of_messages_that_no_text_shows(
+    servers: Servers,
+) -> None:
+    heard: set[tuple[str, ...]] = set()
+
+    async def notifying(links: Links) -> None:
+        await two_accounts(links)
+        async with database(links) as connection:
+            await connection.execute(NOTIFIES.replace("INSERT ON orders", "UPDATE ON accounts"))
 
     async def listens_to_two(links: Links) -> None:
         seen: list[str] = []
         async with database(links) as connection:
             has_come = asyncio.Event()
 
-            def hears(_connection: object, _by: int, _channel: str, what: object) -> None:
-                seen.append(str(what))
+            def hears(_connection: object, by: int, _channel: str, _what: object) -> None:
+                seen.append(names[by])
                 has_come.set()
 
             await connection.add_listener("orders", hears)
-            while len(seen) < 2:
-                has_come.clear()
-                await has_come.wait()
-            orders_seen.add(tuple(seen))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(9):
+                    while len(seen) < len(names):
+                        has_come.clear()
+                        await has_come.wait()
+            heard.add(tuple(seen))
 
-    def notifies(what: str) -> Callable[[Links], Awaitable[object]]:
-        async def tells(links: Links) -> None:
+    names: dict[int, str] = {}
+
+    def adds_to(account: int) -> Callable[[Links], Awaitable[object]]:
+        async def adds(links: Links) -> None:
             async with database(links) as connection:
-                await connection.execute(f"NOTIFY orders, '{what}'")
+                names[connection.get_server_pid()] = str(account)
+                async with connection.transaction():
+                    await connection.execute(f"UPDATE accounts SET amount = 1 WHERE id = {account}")
 
-        return tells
+        return adds
 
-    # The listener begins, or it would miss some.
-    for scheduler in (None, ExhaustiveScheduler(is_reduced=False)):
-        found = await found_by(
-            servers,
-            listens_to_two,
-            notifies("tea"),
-            notifies("milk"),
-            invariant=always,
-            scheduler=scheduler,
-            bounds=Bounds(shrinking=0),
-        )
-        assert found.verdict.kind is VerdictKind.ILLEGAL, found
-        assert orders_seen == {("tea", "milk"), ("milk", "tea")}
-        orders_seen.clear()
+    found = await found_by(
+        servers, listens_to_two, adds_to(1), adds_to(2), setup=notifying, invariant=always
+    )
+    assert found.verdict.kind is VerdictKind.LEGAL, found
+    assert {("1", "2"), ("2", "1"), ("1",), ("2",), ()} <= heard
+
+
+async def test_the_reduction_keeps_every_order_of_the_events_of_keys(servers: Servers) -> None:
+    heard: set[tuple[str, ...]] = set()
+
+    async def listens_to_keys(links: Links) -> None:
+        seen: list[str] = []
+        async with (
+            Redis.from_url(links.redis_url, decode_responses=True) as client,
+            client.pubsub() as messages,
+        ):
+            await messages.psubscribe("__keyspace@*__:*")
+            await messages.get_message(timeout=None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(9):
+                    while len(seen) < 2:
+                        told = await messages.get_message(timeout=None)
+                        seen.append(str(told and told["channel"])[-1])
+            heard.add(tuple(seen))
+
+    def sets(key: str) -> Callable[[Links], Awaitable[object]]:
+        async def sets_one(links: Links) -> None:
+            async with Redis.from_url(links.redis_url) as client:
+                await client.set(key, 1)
+
+        return sets_one
+
+    async with Redis.from_url(servers.redis.url) as admin:
+        await admin.config_set("notify-keyspace-events", "KA")
+        try:
+            found = await found_by(servers, listens_to_keys, sets("a"), sets("b"), invariant=always)
+        finally:
+            await admin.config_set("notify-keyspace-events", "")
+    assert found.verdict.kind is VerdictKind.LEGAL, found
+    assert {("a", "b"), ("b", "a"), ("a",), ("b",), ()} <= heard
 
 
 async def test_who_publishes_lets_go_on_who_has_subscribed(servers: Servers) -> None:

@@ -42,6 +42,7 @@ class Messages:
         self._heard: set[str] = set()
         self._moves = 0
         self._waited: frozenset[str] = frozenset()
+        self._listened: set[str] = set()
 
     @property
     def waiting(self) -> frozenset[str]:
@@ -99,12 +100,14 @@ class Messages:
         return has_waited
 
     def step_begins(self) -> None:
-        """Remember who waits, to be told apart from who does after the step."""
+        """Remember who listens and who waits, to be told apart from who does after the step."""
         self._waited = self.waiting
+        self._listened = self._are_sent_some()
 
     def in_effect(self, chosen: str, effect: Effect) -> Effect:
         """The same effect with the messages that it may have sent, and whom they let go on."""
-        listeners = [name for name in self._subscribed if self._is_sent_some(name)]
+        # Who is told with this step may have closed its connection since.
+        listeners = self._listened | self._are_sent_some()
         if not listeners:
             return effect
         told = self._waited - self.waiting - {worker_of(chosen)}
@@ -113,13 +116,15 @@ class Messages:
         actors = {worker_of(chosen), *effect.moved}
         touches = tuple(
             (Resource(f"messages to {name}"), _mode(actors - {name}, effect.footprint))
-            for name in listeners
+            for name in sorted(listeners)
         )
         footprint = effect.footprint.joined([Footprint(touches)])
         return Effect(footprint, effect.moved | told, effect.is_blocked)
 
-    def _is_sent_some(self, name: str) -> bool:
-        return any(map(_has_subscribed, self._actors[name].lanes))
+    def _are_sent_some(self) -> set[str]:
+        return {
+            name for name in self._subscribed if any(map(_has_subscribed, self._actors[name].lanes))
+        }
 
 
 def _has_subscribed(lane: Lane) -> bool:
