@@ -140,7 +140,8 @@ async def test_the_victim_of_a_deadlock_is_done_again(
         await rival_locks
         await rival.execute("COMMIT")
         assert len(await running) == 1
-    assert retried == [1]
+    # On a busy machine the next try can overtake the rival, who is woken but not running yet.
+    assert retried[0] >= 1
     assert await live_amounts(runtime, policy) == [2_000_000]
 
 
