@@ -104,3 +104,8 @@ def running(command: list[str], environment: Mapping[str, str]) -> Iterator[Prog
 def claimwright_command(*arguments: str) -> list[str]:
     """The words that start `claimwright` in another process."""
     return [sys.executable, "-c", _MAIN, *arguments]
+
+
+def program(text: str, *arguments: object) -> list[str]:
+    """The words that run this Python in another process."""
+    return [sys.executable, "-c", text, *map(str, arguments)]
