@@ -32,11 +32,13 @@ async def test_rows_of_many_tables_do_not_get_mixed_up(
     for number in range(120):
         await database.execute(f"CREATE TABLE t{number:03} (a int, b text)")
         await database.execute(f"INSERT INTO t{number:03} VALUES ({number}, NULL)")
+    await database.execute("CREATE TABLE bare (); INSERT INTO bare DEFAULT VALUES")
     await database.execute('CREATE TABLE "Odd ""name""" ("a ""b""" text[])')
     await database.execute('INSERT INTO "Odd ""name""" VALUES (ARRAY[\'x\', NULL])')
     tables = await read_tables(database, await plan_tables(database, ()))
     assert {name: table.rows for name, table in tables.items()} == {
         **{f"t{number:03}": ((str(number), None),) for number in range(120)},
+        "bare": ((),),
         '"Odd ""name"""': (("{x,NULL}",),),
     }
 

@@ -29,7 +29,7 @@ _COLUMNS = """
            pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname) AS sequence
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
       AND n.nspname NOT IN ('pg_catalog', 'information_schema', $1)
@@ -103,10 +103,11 @@ async def plan_tables(connection: "Connection", leave_out: Collection[str]) -> l
     for row in rows:
         table = row["table_name"].removeprefix("public.")
         names = {table, f"public.{table}"}
-        names |= {f"{name}.{row['column_name']}" for name in names}
+        if row["column_name"] is not None:
+            names |= {f"{name}.{row['column_name']}" for name in names}
         missed -= names
         if not names & set(leave_out):
-            columns[row["table_name"]].append(row["column_name"])
+            columns[row["table_name"]] += [row["column_name"]] if row["column_name"] else []
     if missed:
         raise UnknownNameError(f"there is no table or column {', '.join(sorted(missed))}")
     return [
