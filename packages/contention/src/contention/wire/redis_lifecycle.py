@@ -21,6 +21,12 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Commands that no state has, and why."""
+OF_THE_SERVER = frozenset(
+    {"CONFIG SET", "CONFIG REWRITE", "ACL SETUSER", "ACL DELUSER", "ACL LOAD", "ACL SAVE"}
+    | {"MODULE LOAD", "MODULE LOADEX", "MODULE UNLOAD", "REPLICAOF", "SLAVEOF", "FAILOVER"}
+    | {"SHUTDOWN"}
+)
+"""Commands that change more of the server than its keys, functions and scripts."""
 
 
 class ClientState(StrEnum):

@@ -4,7 +4,7 @@ Everything is emptied and put back in one write: keys of every database as DUMP 
 the time that they had left, and function libraries. Scripts are forgotten, but for those that are
 known from a rehearsal: these are loaded, as on a server that has run for a while. Whoever else is
 connected is cut off first, so that nothing can still arrive. Settings (CONFIG SET) and users (ACL)
-belong to the whole server and are not put back.
+belong to the whole server and are not put back; a worker that changes them is refused.
 """
 
 import asyncio

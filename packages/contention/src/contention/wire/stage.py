@@ -30,11 +30,13 @@ from contention.wire.locks_seen import LockWatcher
 from contention.wire.own_connections import connect_redis_once
 from contention.wire.own_links import OwnLinks
 from contention.wire.patience import Patience
-from contention.wire.postgres_requests import Execution, PostgresRequest
+from contention.wire.postgres_requests import Execution
 from contention.wire.quiet import Quiet, SpoiledError, StageError
 from contention.wire.recording import Recording
 from contention.wire.redis import RespFraming
 from contention.wire.redis_clients import RedisClients
+from contention.wire.redis_lifecycle import OF_THE_SERVER
+from contention.wire.redis_requests import RedisRequest
 from contention.wire.servers import Servers
 from contention.wire.sources import source_of
 from contention.wire.story import Story
@@ -49,6 +51,10 @@ __all__ = ["SpoiledError", "Stage", "StageError"]
 _MOST_STEPS: Final = 1_000
 _BEFORE_END: Final = reads("end of the run")
 _END: Final = writes("end of the run")
+_OF_THE_SERVER: Final = (
+    "what it changes belongs to the whole server and is not put back for the next run; do it "
+    "before the test, or in setup"
+)
 _STOPS_COUNTING: Final = Refused(
     "what may turn track_counts off", "by these counts the kit finds what a run has changed"
 )
@@ -149,17 +155,19 @@ class Stage:
         self._quiet.moved(lane.worker)
         self._quiet.messages.arrived(lane, request)
         self._limits.arrived(lane, request)
-        if isinstance(request, PostgresRequest):
-            self._refuse(lane, request)
+        self._refuse(lane, request)
         return self._recording.arrived(lane, request)
 
     def ends_apart(self, lane: Lane, execution: Execution) -> bool:
         """Whether a statement outside of a transaction block ends in a step of its own."""
         return self._recording.ends_apart(lane, execution)
 
-    def _refuse(self, lane: Lane, request: PostgresRequest) -> None:
+    def _refuse(self, lane: Lane, request: Request) -> None:
         """Refuse what a run could not be put back after."""
-        if any(map(stops_counting, (*request.texts, *lane.start_up.values()))):
+        if isinstance(request, RedisRequest):
+            if request.name in OF_THE_SERVER:
+                self.failed(lane, Refused(request.name, _OF_THE_SERVER))
+        elif any(map(stops_counting, (*request.texts, *lane.start_up.values()))):
             self.failed(lane, _STOPS_COUNTING)
 
     def replied(self, lane: Lane, request: Request, reply: Reply) -> None:
