@@ -108,6 +108,15 @@ class RabbitMq:
         self.stop()
         self.start()
 
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """While the block runs, its memory is full: it takes no message and says nothing."""
+        self._control("set_vm_memory_high_watermark", "0.0000001")
+        try:
+            yield
+        finally:
+            self._control("set_vm_memory_high_watermark", "0.4")
+
     def end(self) -> None:
         self._control("stop")
         self._node.wait(_CONTROL_SECONDS)

