@@ -14,7 +14,7 @@ from contention.explore import Bounds, UndecidedError, explore
 from contention.model.steps import Step
 from contention.wire.broker import Message
 from contention.wire.locks_seen import LockWatcher
-from contention.wire.own_connections import connect_postgres
+from contention.wire.own_connections import connect_postgres, connect_redis_once
 from contention.wire.own_links import OwnLinks
 from contention.wire.servers import Links, Servers
 from contention.wire.stage import Stage
@@ -30,11 +30,12 @@ def played(servers: Servers, body: Body) -> tuple[list[Step], list[Message], lis
 
     async def play() -> tuple[list[Step], list[Message], list[str]]:
         looking = await connect_postgres(servers.postgres)
+        keys = connect_redis_once(servers.redis)
         names: set[str] = set()
         with tempfile.TemporaryDirectory(prefix="ct-") as folder:
             watcher = await LockWatcher.on(looking)
             links = OwnLinks(Path(folder), servers)
-            stage = Stage(loop, servers, watcher, links, silence_seconds=20)
+            stage = Stage(loop, servers, watcher, links, keys, silence_seconds=20)
             try:
                 await stage.enter([body])
                 while options := stage.options():
@@ -44,6 +45,7 @@ def played(servers: Servers, body: Body) -> tuple[list[Step], list[Message], lis
             finally:
                 await stage.leave()
                 await links.close()
+                await keys.aclose()
                 await looking.close()
         if isinstance(outcome, BaseException):
             raise outcome

@@ -1,6 +1,6 @@
 """Which connections Redis itself holds back, as in BLPOP on an empty list."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from redis.asyncio import Redis
@@ -15,21 +15,13 @@ class RedisClients:
     """Looks into one Redis server.
 
     Args:
-        connect: makes a connection of the kit's own, when there is something to ask.
+        client: the kit's own connection.
     """
 
-    def __init__(self, connect: Callable[[], Redis]) -> None:
-        self._connect = connect
-        self._client: Redis | None = None
+    def __init__(self, client: Redis) -> None:
+        self.client = client
         self._opened: list[Lane] = []
         self._seen: Sequence[Mapping[str, str]] = ()
-
-    @property
-    def client(self) -> Redis:
-        """The kit's own connection."""
-        if self._client is None:
-            self._client = self._connect()
-        return self._client
 
     async def are_blocked(self, lanes: Sequence[Lane]) -> bool:
         """Whether the server holds all these lanes back until somebody writes what they wait for.
@@ -76,11 +68,6 @@ class RedisClients:
             if isinstance(request, RedisRequest) and request.block_seconds
         ]
         return min(limits, default=None)
-
-    async def close(self) -> None:
-        """End the connection, if there is one."""
-        if self._client is not None:
-            await self._client.aclose()
 
 
 def _may_wait(lane: Lane) -> bool:

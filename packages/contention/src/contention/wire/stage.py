@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from redis.asyncio import Redis
+
 from contention.model.footprints import Footprint, reads, writes
 from contention.model.schedules import AGE, EXPIRE, worker_of
 from contention.model.steps import Effect, Link, Step
@@ -27,7 +29,6 @@ from contention.wire.leases import END, Leases, RanOutError
 from contention.wire.left_out import LeftOut
 from contention.wire.lessons import Lessons, Poll
 from contention.wire.locks_seen import LockWatcher
-from contention.wire.own_connections import connect_redis_once
 from contention.wire.own_links import OwnLinks
 from contention.wire.patience import Patience
 from contention.wire.postgres_requests import Execution
@@ -68,6 +69,7 @@ class Stage:
         servers: whose database and keys are those of this run.
         watcher: looks into the run's database.
         links: the workers' own, behind gates.
+        keys: the kit's own connection to Redis, which stays open.
         silence_seconds: how long a worker may do nothing before it is not waited for any more.
         leases_age: whether a time-out of a Redis key may fire at any moment.
         ends_age: whether it may also fire after the workers have ended, as whoever looks at the
@@ -85,8 +87,9 @@ class Stage:
         servers: Servers,
         watcher: LockWatcher,
         links: OwnLinks,
-        silence_seconds: float = 5.0,
+        keys: Redis,
         *,
+        silence_seconds: float = 5.0,
         leases_age: bool = True,
         ends_age: bool = False,
         limits_fire: bool = True,
@@ -103,7 +106,7 @@ class Stage:
         self._lessons = lessons or Lessons()
         self._choices = 0
         self._patience = Patience(self._lessons, lambda: self._choices)
-        self._clients = RedisClients(lambda: connect_redis_once(servers.redis))
+        self._clients = RedisClients(keys)
         self._leases: Leases | None = None
         self._story = Story()
         locks = LockWaits(watcher.connection)
@@ -323,7 +326,6 @@ class Stage:
         """
         self._loop.observer = None
         await self._links.end()
-        await self._clients.close()
         stops = [actor.worker.stop() for actor in self._actors.values()]
         stopped = await asyncio.gather(*stops, return_exceptions=True)
         self._links.forget()
