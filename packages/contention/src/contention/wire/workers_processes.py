@@ -194,7 +194,9 @@ class _Running:
         return self._failed(name, exit_code, described)
 
     def _failed(self, name: str, exit_code: int, described: str) -> WorkerFailedError:
-        last_words = (self._folder / "stderr").read_bytes()[-_LAST_WORDS_BYTES:]
+        last_words = b""
+        with suppress(FileNotFoundError):  # the interpreter ends, and has removed it already
+            last_words = (self._folder / "stderr").read_bytes()[-_LAST_WORDS_BYTES:]
         return WorkerFailedError(name, exit_code, described, last_words.decode(errors="replace"))
 
     def remove(self) -> None:
