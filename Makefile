@@ -51,7 +51,7 @@ unit: setup ## pytest on real PostgreSQL and Valkey, in two processes with serve
 	$(PYTEST) -n $(TEST_PROCESSES) --dist loadfile
 
 prove: setup ## The longer proofs: larger property tests, seeded bugs under more schedules
-	CLAIMWRIGHT_TEST_PROFILE=prove $(PYTEST) -m "prove or not prove"
+	CLAIMWRIGHT_TEST_PROFILE=prove $(PYTEST) -n $(TEST_PROCESSES) --dist loadfile -m "prove or not prove"
 
 # RUNLEVEL=1 keeps the package from starting a server of its own.
 test-rabbitmq: setup ## The tests of workers on RabbitMQ, which Debian's package brings where it is missing
