@@ -9,6 +9,7 @@ from contention.model.schedules import Choice, Schedule
 from contention.model.steps import Run
 from contention.schedulers.scheduler import NotDeterministicError, Scheduler
 from contention.schedulers.serial import SerialScheduler
+from contention.search.kept_connections import KeptConnections
 from contention.search.start import RUN, Start
 from contention.wire.expiries import Vocabulary
 from contention.wire.leases import END
@@ -93,6 +94,7 @@ class Runner:
     count: int = 0
     stopped: Run | None = None
     _vocabulary: Vocabulary = field(init=False)
+    _kept_connections: KeptConnections = field(default_factory=KeptConnections, init=False)
 
     def __post_init__(self) -> None:
         self._vocabulary = Vocabulary(self.servers.postgres.using("postgres"))
@@ -254,6 +256,8 @@ class Runner:
                 known.told += 1
         reason = "" if stage.has_ended else await stage.dead_end()
         results = stage.results()
+        if kept := self._kept_connections.complaint(results, stage.lanes):
+            raise StageError(kept)
         return Ended(
             _told(choices, stage, reason),
             {name: results[name] for name in sorted(results) if only is None or name in only},
