@@ -12,7 +12,7 @@ from contention.model.verdicts import VerdictKind
 from contention.wire.servers import Links, Servers
 from contention.wire.workers import Body
 
-from .programs import READ, accounts_hold, two_accounts
+from .programs import READ, accounts_hold, found_by, two_accounts
 
 WRITE = "UPDATE accounts SET amount = :amount WHERE id = 1"
 
@@ -76,3 +76,17 @@ async def test_a_lost_update_is_found_and_its_cure_is_legal(
         servers=servers,
     )
     assert cured.verdict.kind is VerdictKind.LEGAL
+
+
+@pytest.mark.parametrize(
+    "made_by", [on_sqlalchemy_and_psycopg2, on_sqlalchemy_and_psycopg_with_tasks]
+)
+async def test_what_sqlalchemy_asks_about_the_server_is_no_step(
+    servers: Servers, made_by: Callable[[str], Body]
+) -> None:
+    """Neither are the transactions in which it asks."""
+    found = await found_by(servers, made_by(""), made_by(""))
+    assert found.counterexample is not None
+    texts = [step.text for step in found.counterexample.steps]
+    assert texts[0].startswith("SELECT amount")
+    assert not [text for text in texts if text.upper().startswith("ROLLBACK")]

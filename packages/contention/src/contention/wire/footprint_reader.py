@@ -23,7 +23,7 @@ from contention.wire.locks_seen import LockWatcher
 from contention.wire.own_ends import OwnEnds
 from contention.wire.postgres import PostgresFraming
 from contention.wire.postgres_requests import Execution, PostgresReply, PostgresRequest, RequestKind
-from contention.wire.postgres_sql import Verb
+from contention.wire.postgres_sql import Verb, split_statements
 from contention.wire.redis_requests import RedisRequest
 from contention.wire.sql_words import (
     defines_nothing,
@@ -41,6 +41,7 @@ from contention.wire.transactions import COMMITS, SERIALIZABLE, Transaction, loo
 
 _ENDING: Final = frozenset({Verb.COMMIT, Verb.ROLLBACK})
 _LOOKING_KINDS: Final = frozenset({RequestKind.PREPARATION, RequestKind.INTROSPECTION})
+_OF_NO_WEIGHT: Final = frozenset({Verb.SET, Verb.INTROSPECTION, Verb.SAVEPOINT, Verb.RELEASE})
 _IDLE: Final = "I"
 _OPEN: Final = "T"
 _NOT_TOLD: Final = None
@@ -59,6 +60,8 @@ class _Known:
         asked: what its waiting statement wants; `None` while none waits.
         is_expiring: whether a limit of time is about to end its wait.
         looking: numbers of requests that fix a transaction's snapshot before it does anything.
+        is_untouched: whether the open transaction has been asked for nothing of weight.
+        empty_ends: numbers of requests that end such a one.
     """
 
     settings: LaneSettings
@@ -67,6 +70,8 @@ class _Known:
     asked: Footprint | None = None
     is_expiring: bool = False
     looking: set[int] = field(default_factory=set)
+    is_untouched: bool = False
+    empty_ends: set[int] = field(default_factory=set)
 
 
 class FootprintReader:
@@ -100,6 +105,14 @@ class FootprintReader:
         has_looked = known.transaction is not None and known.transaction.has_looked
         if may_look and not has_looked and _is_inside(lane):
             known.looking.add(request.number)
+        _note_block(known, request)
+
+    def ends_nothing(self, lane: Lane, request: Request) -> bool:
+        """Whether a request ends a transaction that was asked for nothing of weight.
+
+        Such a one is what a driver leaves behind that has asked about the server.
+        """
+        return request.number in self._known(lane).empty_ends
 
     def ends_apart(self, lane: Lane, execution: Execution) -> bool:
         """Whether a statement outside of a transaction block ends in a step of its own."""
@@ -371,6 +384,18 @@ def _of_alone(
             transaction.add(touched)
         return touched.joined([known.session.kept_from(transaction.end(is_commit=False))])
     return reading.of_alone(rows_told(reply), has_waited=has_waited) or UNKNOWN
+
+
+def _note_block(known: _Known, request: PostgresRequest) -> None:
+    verbs = set(request.verbs)
+    texts = request.prepared if not verbs else ()
+    verbs |= {statement.verb for text in texts for statement in split_statements(text)}
+    if verbs == {Verb.BEGIN}:
+        known.is_untouched = True
+    elif not verbs <= _OF_NO_WEIGHT:
+        if known.is_untouched and len(request.verbs) == 1 and verbs <= _ENDING:
+            known.empty_ends.add(request.number)
+        known.is_untouched = False
 
 
 def _before(known: _Known, request: PostgresRequest) -> Footprint:

@@ -227,7 +227,9 @@ class Recording:
         return await self._footprints.so_far(lane, request)
 
     def _is_step(self, lane: Lane, request: Request) -> bool:
-        return is_step(request) or self._footprints.is_looking(lane, request)
+        footprints = self._footprints
+        of_weight = is_step(request) and not footprints.ends_nothing(lane, request)
+        return of_weight or footprints.is_looking(lane, request)
 
 
 def _place(lane: Lane, chosen: str) -> tuple[bool, bool, str]:
