@@ -297,14 +297,18 @@ async def test_who_publishes_lets_go_on_who_has_subscribed(servers: Servers) -> 
 
 
 async def test_who_looks_for_messages_again_and_again_is_followed(servers: Servers) -> None:
+    # Without redis-py's limit for closing a connection, which time that passes may end.
+    def opened(links: Links) -> Redis:
+        return Redis.from_url(links.redis_url, socket_connect_timeout=None)
+
     async def looks(links: Links) -> None:
-        async with Redis.from_url(links.redis_url) as client, client.pubsub() as messages:
+        async with opened(links) as client, client.pubsub() as messages:
             await messages.subscribe("orders")
             while not await client.get("order"):
                 await messages.get_message(timeout=1)
 
     async def publishes(links: Links) -> None:
-        async with Redis.from_url(links.redis_url) as client:
+        async with opened(links) as client:
             await client.set("order", "tea")
             await client.publish("orders", "tea")
 
